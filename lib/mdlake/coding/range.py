@@ -1,0 +1,70 @@
+"""The range coder with adaptive models: slow, and close to the entropy without any table.
+
+Payload: one byte, the order (0, or 1 where the previous symbol is the context), and the stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdlake.coding.adaptive import TreeModel
+from mdlake.coding.coder import MAX_ALPHABET, check_alphabet, checked_symbols, symbol_dtype
+from mdlake.errors import CorruptError, TruncatedError
+from mdlake.kernels import adaptive_range
+
+
+@dataclass(frozen=True)
+class RangeCoder:
+    """`orders`: which are tried; the shorter payload is kept."""
+
+    name: str = "range"
+    max_alphabet: int = MAX_ALPHABET
+    orders: tuple[int, ...] = (0, 1)
+
+    def encode(self, symbols: np.ndarray, alphabet: int) -> bytes:
+        symbols = checked_symbols(self, symbols, alphabet)
+        if symbols.size == 0 or alphabet == 1:
+            return b""
+        return min((_encode_order(symbols, order, alphabet) for order in self.orders), key=len)
+
+    def decode(self, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray:
+        check_alphabet(self, alphabet, count)
+        if count == 0 or alphabet == 1:
+            if len(data):
+                raise CorruptError(f"{len(data)} bytes where no symbol needs any")
+            return np.zeros(count, symbol_dtype(alphabet))
+        if len(data) == 0:
+            raise TruncatedError(f"no bytes for {count} symbols")
+        if data[0] > 1:
+            raise CorruptError(f"a range coder of order {data[0]}")
+        model = TreeModel.of_order(data[0], alphabet)
+        stream = np.frombuffer(data, np.uint8, offset=1)
+        symbols = np.empty(count, symbol_dtype(alphabet))
+        ending = np.empty(9, np.uint8)
+        settled = adaptive_range.decode_symbols(
+            stream, model.depth, model.context_shift, model.nodes(), model.rates(), symbols, ending
+        )
+        _check_ending(stream, settled, ending[1 : 1 + ending[0]])
+        if int(symbols.max()) >= alphabet:
+            raise CorruptError(f"symbol {symbols.max()} in an alphabet of {alphabet}")
+        return symbols
+
+
+def _encode_order(symbols: np.ndarray, order: int, alphabet: int) -> bytes:
+    model = TreeModel.of_order(order, alphabet)
+    data = np.empty(3 * symbols.size * model.depth + 8, np.uint8)
+    size = adaptive_range.encode_symbols(
+        symbols, model.depth, model.context_shift, model.nodes(), model.rates(), data
+    )
+    return bytes([order]) + data[:size].tobytes()
+
+
+def _check_ending(stream: np.ndarray, settled: int, ending: np.ndarray) -> None:
+    """The stream must be exactly what the encoder would have written for the decoded symbols."""
+    size = settled + ending.size
+    if stream.size < size:
+        raise TruncatedError(f"{stream.size} bytes of a range coder's stream of {size}")
+    if stream.size > size or (stream[settled:] != ending).any():
+        raise CorruptError("the range coder's stream does not end as it should")

@@ -1,0 +1,55 @@
+"""Zstandard (RFC 8878) of the plain symbols, through the zstandard library.
+
+The frame carries no content size and no checksum: the block knows the one and has the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import zstandard
+
+from mdlake.coding.coder import check_alphabet, checked_symbols, symbol_dtype
+from mdlake.coding.raw import symbols_of_bytes, symbols_to_bytes
+from mdlake.errors import CorruptError, TruncatedError
+
+THOROUGH, QUICK = 19, 9
+THOROUGH_BYTES = 1 << 17  # up to here the thorough level costs less than a tenth of a second
+
+
+@dataclass(frozen=True)
+class ZstdCoder:
+    """`level`: 1 to 22; None chooses by size."""
+
+    name: str = "zstd"
+    max_alphabet: int = 1 << 16
+    level: int | None = None
+
+    def encode(self, symbols: np.ndarray, alphabet: int) -> bytes:
+        plain = symbols_to_bytes(checked_symbols(self, symbols, alphabet))
+        if not plain:
+            return b""
+        level = self.level if self.level is not None else THOROUGH if len(plain) <= THOROUGH_BYTES else QUICK
+        return zstandard.ZstdCompressor(level=level, write_content_size=False).compress(plain)
+
+    def decode(self, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray:
+        check_alphabet(self, alphabet, count)
+        size = count * symbol_dtype(alphabet).itemsize
+        if size == 0:
+            return symbols_of_bytes(data, 0, alphabet)
+        return symbols_of_bytes(decompress(data, size), count, alphabet)
+
+
+def decompress(data: bytes | memoryview, size: int) -> bytes:
+    """One frame of exactly `size` bytes; never allocates more than that, whatever the frame claims."""
+    try:
+        claimed = zstandard.get_frame_parameters(data).content_size
+        if claimed not in (size, zstandard.CONTENTSIZE_UNKNOWN):
+            raise CorruptError(f"a Zstandard frame that claims {claimed} bytes, not {size}")
+        plain = zstandard.ZstdDecompressor().decompress(data, max_output_size=size, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"not a sound Zstandard frame of {size} bytes: {error}") from error
+    if len(plain) < size:
+        raise TruncatedError(f"a Zstandard frame of {len(plain)} bytes, not {size}")
+    return plain
