@@ -1,1 +1,36 @@
-"""."""
+"""Encodings: one stream becomes simpler streams, and in the end bytes.
+
+To add one: write a frozen dataclass that satisfies `protocol.Encoding`, give it the next free number, list it here and
+in `schemas/FORMAT.md`. Nothing else knows it by name. A number is never reused.
+"""
+
+from mdlake.encodings.bit_fields import BitPack, BitSplit, BytePlanes
+from mdlake.encodings.buckets import Buckets
+from mdlake.encodings.coded import Huffman, Lz77, Lzw, Range, Rans, Zstd
+from mdlake.encodings.dictionary import Dictionary
+from mdlake.encodings.floats import Decimal, FloatBits
+from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
+from mdlake.encodings.plain import Constant, Plain
+from mdlake.encodings.protocol import Encoding
+from mdlake.encodings.run_length import RunLength
+from mdlake.encodings.text import FrontCoding, Lengths
+
+LEAVES: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Huffman, Rans, Range, Lz77, Lzw)
+STEPS: tuple[type[Encoding], ...] = (
+    Delta,
+    Zigzag,
+    FrameOfReference,
+    RunLength,
+    Dictionary,
+    BitPack,
+    BitSplit,
+    BytePlanes,
+    Buckets,
+    Decimal,
+    FloatBits,
+    Lengths,
+    FrontCoding,
+)
+ENCODINGS: dict[int, type[Encoding]] = {encoding.id: encoding for encoding in (*LEAVES, *STEPS)}
+
+__all__ = ["ENCODINGS", "LEAVES", "STEPS", "Encoding"]

@@ -1,1 +1,5 @@
-"""."""
+"""The search for the shortest description: which chain of encodings makes a stream shortest."""
+
+from mdlake.search.search import Effort, shortest
+
+__all__ = ["Effort", "shortest"]

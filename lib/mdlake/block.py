@@ -1,0 +1,217 @@
+"""A block: one array, coded; the one format of mdlake's own. Specified byte for byte in `schemas/FORMAT.md`.
+
+A block is self-describing (which chains of encodings, which parameters, how many values) and checksummed. The Arrow type
+is not in it: the container (manifest or artifact) has that. Nothing in a block is believed: the checksum comes first,
+sizes are counted before they are allocated, and whatever is wrong raises one of the four kinds of `mdlake.errors`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from mdlake.columns import flatten, rebuild
+from mdlake.encodings import LEAVES, STEPS, Encoding
+from mdlake.encodings.chain import Budget, Chain, read_chain
+from mdlake.encodings.coded import Rans, Zstd
+from mdlake.encodings.plain import Constant, Plain
+from mdlake.encodings.protocol import Shape
+from mdlake.errors import CorruptError, InvalidArgumentError, TruncatedError, UnsupportedVersionError
+from mdlake.search import Effort, shortest
+from mdlake.streams import Kind, Stream, kind_of
+from mdlake.wire import Reader, Writer
+
+MAGIC = b"MDLB"
+VERSION = 1
+HEADER_SIZE = len(MAGIC) + 1 + 4
+MAX_BYTES = 1 << 32
+"""The memory that decoding one block may take unless the caller says otherwise."""
+
+_STATIC: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Rans)
+_GUARDS: tuple[type[Encoding], ...] = (Zstd, Plain)
+_EFFORTS = {
+    "fast": Effort(_STATIC, STEPS, _GUARDS, depth=2, sample=4096, keep=1),
+    "default": Effort(_STATIC, STEPS, _GUARDS, depth=3, sample=8192, keep=2),
+    "max": Effort(LEAVES, STEPS, _GUARDS, depth=4, sample=16384, keep=4),
+}
+EFFORTS = tuple(_EFFORTS)
+CODERS = tuple(leaf.name for leaf in LEAVES if leaf not in (Plain, Constant))
+
+
+@dataclass(frozen=True)
+class StreamDescription:
+    """One stream of a block: its role in the column, how it is coded, and its bytes before and after."""
+
+    role: str
+    chain: str
+    count: int
+    plain_bytes: int
+    encoded_bytes: int
+
+
+@dataclass(frozen=True)
+class BlockDescription:
+    """What is in a block."""
+
+    length: int
+    streams: tuple[StreamDescription, ...]
+
+    @property
+    def chain(self) -> str:
+        """The chain of the stream that takes most of the block."""
+        return max(self.streams, key=lambda s: s.encoded_bytes).chain if self.streams else "empty"
+
+
+def encode_array(array: pa.Array, effort: str = "default", coders: tuple[str, ...] | None = None) -> bytes:
+    """One Arrow array of any type that Parquet can carry, as a block. Deterministic.
+
+    Args:
+        effort: one of `EFFORTS`: how hard to search.
+        coders: the entropy coders that may be used (names of `CODERS`); None: those of the effort.
+
+    Raises:
+        InvalidArgumentError: an unknown effort or coder, or a type that no block can hold.
+    """
+    return _write(len(array), [stream for _, stream in flatten(array)], _effort(effort, coders))
+
+
+def encode_values(values: np.ndarray, effort: str = "default", coders: tuple[str, ...] | None = None) -> bytes:
+    """One 1-D numpy array (int, uint, float16/32/64) as a block; every bit comes back.
+
+    Raises:
+        InvalidArgumentError: an unknown effort or coder, another dtype, or more than one dimension.
+    """
+    if values.ndim != 1:
+        raise InvalidArgumentError(f"a block holds one dimension, not {values.ndim}; ravel the array first")
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    return _write(len(values), [native], _effort(effort, coders))
+
+
+def decode_array(data: bytes | memoryview, type: pa.DataType, *, length: int, max_bytes: int = MAX_BYTES) -> pa.Array:
+    """The array of `length` values of `type` that `encode_array` was given.
+
+    Raises:
+        CorruptError, TruncatedError, UnsupportedVersionError: the bytes are not such a block.
+    """
+    streams = _Streams(_read(data, length, max_bytes))
+    array = rebuild(type, length, streams)
+    streams.finish()
+    return array
+
+
+def decode_values(
+    data: bytes | memoryview, *, dtype: np.dtype | type, length: int, max_bytes: int = MAX_BYTES
+) -> np.ndarray:
+    """The array of shape [length] that `encode_values` was given; raises as `decode_array`."""
+    streams = _Streams(_read(data, length, max_bytes))
+    values = streams.take(kind_of(np.empty(0, dtype)), length, "values")
+    streams.finish()
+    assert isinstance(values, np.ndarray)
+    return values
+
+
+def describe(data: bytes | memoryview) -> BlockDescription:
+    """How a block is coded, without decoding it; raises as `decode_array`."""
+    reader = _open(data)
+    length = reader.varint()
+    described = tuple(
+        StreamDescription(kind.name.lower(), str(chain), shape.count, shape.plain, size)
+        for kind, shape, chain, size in _chains(reader, MAX_BYTES)
+    )
+    return BlockDescription(length, described)
+
+
+def checksum(data: bytes | memoryview) -> int:
+    """The CRC-32 in a block's header."""
+    _open(data)
+    return int.from_bytes(memoryview(data)[5:HEADER_SIZE], "little")
+
+
+def _effort(name: str, coders: tuple[str, ...] | None) -> Effort:
+    if name not in _EFFORTS:
+        raise InvalidArgumentError(f"effort {name!r} is unknown; choose one of {', '.join(EFFORTS)}")
+    effort = _EFFORTS[name]
+    if coders is None:
+        return effort
+    if unknown := set(coders) - set(CODERS):
+        raise InvalidArgumentError(f"coder {sorted(unknown)[0]!r} is unknown; choose of {', '.join(CODERS)}")
+    chosen = tuple(leaf for leaf in LEAVES if leaf.name in coders)
+    always = tuple(leaf for leaf in (*chosen, Plain) if leaf in (*_GUARDS, *chosen) and leaf in (Zstd, Plain))
+    return replace(effort, leaves=(Plain, Constant, *chosen), always=always)
+
+
+def _write(length: int, streams: Iterable[Stream], effort: Effort) -> bytes:
+    body = Writer()
+    body.varint(length)
+    for stream in streams:
+        shape = Shape.of(stream)
+        body.byte(shape.kind)
+        body.varint(shape.count)
+        if shape.kind is Kind.STRINGS:
+            body.varint(shape.text)
+        shortest(stream, effort).write(body)
+    payload = body.getvalue()
+    return MAGIC + bytes([VERSION]) + zlib.crc32(payload).to_bytes(4, "little") + payload
+
+
+def _open(data: bytes | memoryview) -> Reader:
+    """A reader of the body, after magic, version and checksum have been checked."""
+    view = memoryview(data).cast("B")
+    if len(view) < HEADER_SIZE:
+        raise TruncatedError(f"a block has at least {HEADER_SIZE} bytes, found {len(view)}; fetch the object again")
+    if view[:4] != MAGIC:
+        raise CorruptError(f"expected the magic {MAGIC!r}, found {bytes(view[:4])!r}; this is no block")
+    if view[4] != VERSION:
+        raise UnsupportedVersionError(f"block format version {view[4]} is not {VERSION}; a newer mdlake may read it")
+    expected, found = int.from_bytes(view[5:HEADER_SIZE], "little"), zlib.crc32(view[HEADER_SIZE:])
+    if expected != found:
+        raise CorruptError(f"checksum {found:08x} is not {expected:08x}: the block is damaged or cut; restore a copy")
+    return Reader(view[HEADER_SIZE:])
+
+
+def _chains(reader: Reader, max_bytes: int) -> Iterable[tuple[Kind, Shape, Chain, int]]:
+    budget = Budget.of(max_bytes)
+    while reader.remaining:
+        start = reader.remaining
+        number = reader.byte()
+        if number not in iter(Kind):
+            raise CorruptError(f"a stream is of unknown kind {number}")
+        kind, count = Kind(number), reader.varint()
+        shape = Shape(kind, count, reader.varint() if kind is Kind.STRINGS else 0)
+        chain = read_chain(reader, shape, budget)
+        yield kind, shape, chain, start - reader.remaining
+
+
+def _read(data: bytes | memoryview, length: int, max_bytes: int) -> list[tuple[Shape, Chain]]:
+    reader = _open(data)
+    found = reader.varint()
+    if found != length:
+        raise CorruptError(f"the block holds {found} values, expected {length}")
+    return [(shape, chain) for _, shape, chain, _ in _chains(reader, max_bytes)]
+
+
+class _Streams:
+    """Hands out the streams of a block in order, decoding each when it is asked for."""
+
+    def __init__(self, chains: list[tuple[Shape, Chain]]) -> None:
+        self._chains = chains
+        self._at = 0
+
+    def take(self, kind: Kind, count: int | None, role: str) -> Stream:
+        if self._at >= len(self._chains):
+            raise CorruptError(f"stream {role!r} is missing")
+        shape, chain = self._chains[self._at]
+        self._at += 1
+        if shape.kind is not kind or (count is not None and shape.count != count):
+            raise CorruptError(
+                f"stream {role!r} holds {shape.count} of kind {shape.kind.name}, expected {count} of {kind.name}"
+            )
+        return chain.decode(shape)
+
+    def finish(self) -> None:
+        if self._at != len(self._chains):
+            raise CorruptError(f"the block has {len(self._chains)} streams, expected {self._at}")

@@ -1,0 +1,88 @@
+"""A chain: an encoding and the chains of its children; how it is written, read and undone.
+
+Written in pre-order: the number of the encoding, its fields, its children. Shapes are not written: they follow from the
+shape of the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mdlake.encodings import ENCODINGS
+from mdlake.encodings.protocol import Encoding, Shape, Stream, Writer
+from mdlake.errors import CorruptError, UnsupportedVersionError
+from mdlake.wire import Reader
+
+MAX_DEPTH = 16
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One stream, encoded."""
+
+    step: Encoding
+    children: tuple[Chain, ...] = ()
+
+    def write(self, writer: Writer) -> None:
+        writer.byte(self.step.id)
+        self.step.write(writer)
+        for child in self.children:
+            child.write(writer)
+
+    def __len__(self) -> int:
+        """The bytes it takes when written."""
+        writer = Writer()
+        self.write(writer)
+        return writer.size
+
+    def decode(self, shape: Shape) -> Stream:
+        """The stream back. The shape is the one given to `read`."""
+        shapes = self.step.children(shape)
+        children = tuple(child.decode(inner) for child, inner in zip(self.children, shapes, strict=True))
+        return self.step.decode(children, shape)
+
+    def __str__(self) -> str:
+        inner = ", ".join(str(child) for child in self.children)
+        return f"{self.step}({inner})" if inner else str(self.step)
+
+
+@dataclass
+class Budget:
+    """How many bytes decoding may still allocate."""
+
+    limit: int
+    left: int
+
+    @classmethod
+    def of(cls, limit: int) -> Budget:
+        return cls(limit, limit)
+
+    def take(self, size: int) -> None:
+        """Sets `size` bytes aside, before anything is allocated.
+
+        Raises:
+            CorruptError: the bytes ask for more than the limit.
+        """
+        self.left -= size
+        if self.left < 0:
+            raise CorruptError(
+                f"decoding needs more than the {self.limit:,} bytes allowed; the sizes are damaged, or raise max_bytes"
+            )
+
+
+def read_chain(reader: Reader, shape: Shape, budget: Budget, depth: int = 0) -> Chain:
+    """Reads the chain of a stream of this shape. Nothing is decoded yet, but all that decoding will allocate is counted.
+
+    Raises:
+        CorruptError, TruncatedError: the bytes are damaged.
+        UnsupportedVersionError: an encoding that this release does not know.
+    """
+    if depth > MAX_DEPTH:
+        raise CorruptError(f"a chain is deeper than {MAX_DEPTH} encodings")
+    budget.take(shape.memory)
+    number = reader.byte()
+    if number not in ENCODINGS:
+        raise UnsupportedVersionError(f"encoding number {number} is unknown; a newer mdlake may read it")
+    step = ENCODINGS[number].read(reader, shape)
+    children = tuple(read_chain(reader, inner, budget, depth + 1) for inner in step.children(shape))
+    return Chain(step, children)

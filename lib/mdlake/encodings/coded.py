@@ -1,0 +1,143 @@
+"""The coders of `mdlake.coding` as leaves: small unsigned integers become bits, near their entropy.
+
+What is coded is the values themselves, so they must be below the coder's largest alphabet; encodings further up the
+chain (frame of reference, dictionary, buckets) make them so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from mdlake.coding import CODERS
+from mdlake.encodings.plain import from_plain_bytes
+from mdlake.encodings.protocol import Facts, Reader, Shape, Stream, Writer
+from mdlake.errors import CorruptError
+from mdlake.streams import kind_of, plain_bytes
+
+BYTES = 256
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Symbols below `alphabet`, coded by the coder of the same name."""
+
+    id: ClassVar[int]
+    name: ClassVar[str]
+    table: ClassVar[int | None] = None
+    alphabet: int = 0
+    data: bytes | memoryview = b""
+
+    @classmethod
+    def propose(cls, facts: Facts) -> Iterator[Self]:
+        if facts.kind.is_unsigned and facts.count and facts.high < CODERS[cls.name].max_alphabet:
+            yield cls(facts.high + 1)
+
+    def estimate(self, facts: Facts) -> float:
+        """The entropy and about a byte a table entry; adaptive and matching coders are tried on the sample."""
+        return facts.entropy * facts.full_count / 8 + 1.1 * facts.distinct + 8
+
+    def encode(self, stream: Stream) -> tuple[Self, tuple[Stream, ...]] | None:
+        coder = CODERS[self.name]
+        assert isinstance(stream, np.ndarray)
+        if not kind_of(stream).is_unsigned or len(stream) == 0 or (high := int(stream.max())) >= coder.max_alphabet:
+            return None
+        return type(self)(high + 1, coder.encode(_symbols(stream, high + 1), high + 1)), ()
+
+    def children(self, shape: Shape) -> tuple[Shape, ...]:
+        return ()
+
+    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+        symbols = CODERS[self.name].decode(self.data, shape.count, self.alphabet)
+        return symbols.astype(shape.kind.dtype, copy=False)
+
+    def write(self, writer: Writer) -> None:
+        writer.varint(self.alphabet)
+        writer.counted(self.data)
+
+    @classmethod
+    def read(cls, reader: Reader, shape: Shape) -> Self:
+        alphabet = reader.varint()
+        largest = CODERS[cls.name].max_alphabet
+        if not shape.kind.is_unsigned or not 1 <= alphabet <= min(largest, 1 << (8 * shape.kind.width)):
+            raise CorruptError(f"{cls.name} cannot code {shape.kind.name} with an alphabet of {alphabet}")
+        return cls(alphabet, reader.counted())
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tried(Coded):
+    """A coder whose size only a trial on the sample tells."""
+
+    def estimate(self, facts: Facts) -> float:
+        assert isinstance(facts.stream, np.ndarray)
+        coded = CODERS[self.name].encode(_symbols(facts.stream, self.alphabet), self.alphabet)
+        return len(coded) * facts.scale
+
+
+class Huffman(Coded):
+    id, name = 3, "huffman"
+
+
+class Rans(Coded):
+    id, name = 4, "rans"
+
+
+class Range(Tried):
+    id, name = 5, "range"
+
+
+class Lz77(Tried):
+    id, name = 6, "lz77"
+
+
+class Lzw(Tried):
+    id, name = 7, "lzw"
+
+
+@dataclass(frozen=True)
+class Zstd:
+    """Zstandard (RFC 8878) over the plain bytes of any stream: always a candidate."""
+
+    id: ClassVar[int] = 2
+    name: ClassVar[str] = "zstd"
+    table: ClassVar[int | None] = None
+    data: bytes | memoryview = b""
+
+    @classmethod
+    def propose(cls, facts: Facts) -> Iterator[Zstd]:
+        yield cls()
+
+    def estimate(self, facts: Facts) -> float:
+        return len(CODERS["zstd"].encode(_plain(facts.stream), BYTES)) * facts.scale
+
+    def encode(self, stream: Stream) -> tuple[Zstd, tuple[Stream, ...]] | None:
+        return Zstd(CODERS["zstd"].encode(_plain(stream), BYTES)), ()
+
+    def children(self, shape: Shape) -> tuple[Shape, ...]:
+        return ()
+
+    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+        return from_plain_bytes(CODERS["zstd"].decode(self.data, shape.plain, BYTES).data, shape)
+
+    def write(self, writer: Writer) -> None:
+        writer.counted(self.data)
+
+    @classmethod
+    def read(cls, reader: Reader, shape: Shape) -> Zstd:
+        return cls(reader.counted())
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _plain(stream: Stream) -> np.ndarray:
+    return np.frombuffer(plain_bytes(stream), np.uint8)
+
+
+def _symbols(stream: np.ndarray, alphabet: int) -> np.ndarray:
+    return np.ascontiguousarray(stream, np.uint8 if alphabet <= BYTES else np.uint16)

@@ -1,0 +1,110 @@
+"""What is cheaply known of a stream: the basis on which encodings propose themselves.
+
+Facts are of a sample; `full_count` says how long the whole stream is. Each is computed once, when first asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from mdlake.streams import Kind, Stream, Strings, bits_of, kind_of
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """Facts of `stream`, a sample of a stream of `full_count` values."""
+
+    stream: Stream
+    full_count: int
+
+    @cached_property
+    def kind(self) -> Kind:
+        return kind_of(self.stream)
+
+    @property
+    def count(self) -> int:
+        return len(self.stream)
+
+    @property
+    def scale(self) -> float:
+        """How many times longer the whole stream is than the sample."""
+        return self.full_count / max(self.count, 1)
+
+    @cached_property
+    def low(self) -> int:
+        """The smallest value of an integer stream (0 when empty)."""
+        return int(self._numbers.min()) if self.count else 0
+
+    @cached_property
+    def high(self) -> int:
+        """The largest value of an integer stream (0 when empty)."""
+        return int(self._numbers.max()) if self.count else 0
+
+    @property
+    def span(self) -> int:
+        return self.high - self.low
+
+    @cached_property
+    def occurrences(self) -> NDArray[np.int64]:
+        """How often each distinct value occurs (order not defined)."""
+        if isinstance(self.stream, np.ndarray) and self.kind.is_integer and 0 <= self.span <= max(1 << 16, self.count):
+            counts = np.bincount((self.stream.astype(np.int64) - self.low) if self.low else self.stream)
+            return counts[counts > 0]
+        return pc.value_counts(hashable(self.stream)).field("counts").to_numpy()
+
+    @property
+    def distinct(self) -> int:
+        return len(self.occurrences)
+
+    @cached_property
+    def full_distinct(self) -> int:
+        """Distinct values of the whole stream, estimated from the sample.
+
+        The guaranteed-error estimator of Charikar et al., "Towards estimation error guarantees for distinct values"
+        (PODS 2000), section 4: values seen once are multiplied by the root of the sampling ratio.
+        """
+        once = int(np.count_nonzero(self.occurrences == 1))
+        return min(self.full_count, int(self.distinct - once + once * self.scale**0.5))
+
+    @cached_property
+    def entropy(self) -> float:
+        """Order-0 entropy of the sample, bits per value."""
+        if self.count == 0:
+            return 0.0
+        p = self.occurrences / self.count
+        return float(-(p * np.log2(p)).sum())
+
+    @cached_property
+    def runs(self) -> int:
+        """The number of maximal runs of one value."""
+        if self.count == 0:
+            return 0
+        return 1 + int(np.count_nonzero(starts_new_run(self.stream)))
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        assert isinstance(self.stream, np.ndarray), "only integers have a range"
+        return self.stream
+
+
+def hashable(stream: Stream) -> pa.Array:
+    """The stream as an Arrow array whose equality is equality of bits."""
+    if isinstance(stream, Strings):
+        buffers = [None, pa.py_buffer(np.ascontiguousarray(stream.offsets)), pa.py_buffer(np.ascontiguousarray(stream.data))]
+        return pa.Array.from_buffers(pa.large_binary(), len(stream), buffers)
+    return pa.array(bits_of(np.ascontiguousarray(stream)))
+
+
+def starts_new_run(stream: Stream) -> NDArray[np.bool_]:
+    """For values 1..n-1: whether each differs from the one before it."""
+    if isinstance(stream, np.ndarray):
+        bits = bits_of(stream)
+        return bits[1:] != bits[:-1]
+    array = hashable(stream)
+    return pc.not_equal(array[1:], array[:-1]).to_numpy(zero_copy_only=False)

@@ -1,0 +1,140 @@
+"""Floats as integers: decimals by their digits, anything else by its bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
+from mdlake.errors import CorruptError
+from mdlake.streams import bits_of, kind_of
+
+MAX_DIGITS = 15
+LARGEST_EXACT = float(1 << 53)
+
+
+@dataclass(frozen=True)
+class Decimal:
+    """Value = integer / 10^digits, in IEEE 754 binary64, then rounded to the float's kind: the same on every machine.
+
+    Values that are not such decimals (NaN, -0.0, infinities, noise) are exceptions: their positions and bits are kept.
+    After Afroozeh et al., "ALP: Adaptive Lossless floating-Point Compression" (SIGMOD 2024), with one divisor.
+    Children: the integers (int64), the gaps between exceptions, the bits of the exceptions.
+    """
+
+    id: ClassVar[int] = 17
+    name: ClassVar[str] = "decimal"
+    table: ClassVar[int | None] = None
+    digits: int = 0
+    exceptions: int = 0
+
+    @classmethod
+    def propose(cls, facts: Facts) -> Iterator[Decimal]:
+        if not facts.kind.is_float or facts.runs <= 1:
+            return
+        assert isinstance(facts.stream, np.ndarray)
+        misses = [int(np.count_nonzero(~exact_decimals(facts.stream, e)[1])) for e in range(MAX_DIGITS + 1)]
+        best = int(np.argmin(misses))
+        if misses[best] <= 0.2 * facts.count:
+            yield cls(best)
+
+    def encode(self, stream: Stream) -> tuple[Decimal, tuple[Stream, ...]] | None:
+        assert isinstance(stream, np.ndarray)
+        if not kind_of(stream).is_float:
+            return None
+        integers, exact = exact_decimals(stream, self.digits)
+        missed = np.flatnonzero(~exact)
+        if len(missed):  # an exception repeats the integer before it, so that it disturbs no pattern
+            last_exact = np.maximum.accumulate(np.where(exact, np.arange(len(stream)), 0))
+            integers = integers[last_exact]
+        gaps = np.diff(missed, prepend=-1).astype(np.uint32) if len(stream) < 1 << 32 else None
+        if gaps is None:
+            return None
+        return Decimal(self.digits, len(missed)), (integers, gaps, bits_of(stream)[missed])
+
+    def children(self, shape: Shape) -> tuple[Shape, ...]:
+        return (
+            Shape(Kind.I64, shape.count),
+            Shape(Kind.U32, self.exceptions),
+            Shape(shape.kind.unsigned, self.exceptions),
+        )
+
+    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+        integers, gaps, bits = children
+        assert isinstance(integers, np.ndarray) and isinstance(gaps, np.ndarray)
+        values = _divide(integers, self.digits, shape.kind)
+        positions = np.cumsum(gaps, dtype=np.int64) - 1
+        if self.exceptions and (int(gaps.min()) < 1 or int(positions[-1]) >= shape.count):
+            raise CorruptError(f"an exception lies outside the {shape.count} values")
+        values.view(shape.kind.unsigned.dtype)[positions] = bits
+        return values
+
+    def write(self, writer: Writer) -> None:
+        writer.byte(self.digits)
+        writer.varint(self.exceptions)
+
+    @classmethod
+    def read(cls, reader: Reader, shape: Shape) -> Decimal:
+        digits, exceptions = reader.byte(), reader.varint()
+        if not shape.kind.is_float or digits > MAX_DIGITS or exceptions > shape.count:
+            raise CorruptError(f"decimal({digits}) with {exceptions} exceptions cannot give {shape.kind.name}")
+        return cls(digits, exceptions)
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.digits}]"
+
+
+@dataclass(frozen=True)
+class FloatBits:
+    """The bit patterns of floats as unsigned integers of the same width."""
+
+    id: ClassVar[int] = 18
+    name: ClassVar[str] = "float_bits"
+    table: ClassVar[int | None] = None
+
+    @classmethod
+    def propose(cls, facts: Facts) -> Iterator[FloatBits]:
+        if facts.kind.is_float and facts.runs > 1:
+            yield cls()
+
+    def encode(self, stream: Stream) -> tuple[FloatBits, tuple[Stream, ...]] | None:
+        assert isinstance(stream, np.ndarray)
+        return (self, (bits_of(stream),)) if kind_of(stream).is_float else None
+
+    def children(self, shape: Shape) -> tuple[Shape, ...]:
+        return (Shape(shape.kind.unsigned, shape.count),)
+
+    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+        (bits,) = children
+        assert isinstance(bits, np.ndarray)
+        return bits.view(shape.kind.dtype)
+
+    def write(self, writer: Writer) -> None:
+        pass
+
+    @classmethod
+    def read(cls, reader: Reader, shape: Shape) -> FloatBits:
+        if not shape.kind.is_float:
+            raise CorruptError(f"{shape.kind.name} has no float bits")
+        return cls()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def exact_decimals(values: np.ndarray, digits: int) -> tuple[np.ndarray, np.ndarray]:
+    """The integers (int64) nearest to `values * 10^digits`, and where dividing gives the value back bit for bit."""
+    with np.errstate(all="ignore"):
+        scaled = np.rint(values.astype(np.float64) * 10.0**digits)
+        within = np.abs(scaled) < LARGEST_EXACT
+        integers = np.where(within, scaled, 0.0).astype(np.int64)
+    back = _divide(integers, digits, kind_of(values))
+    return integers, within & (bits_of(back) == bits_of(values))
+
+
+def _divide(integers: np.ndarray, digits: int, kind: Kind) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return (integers.astype(np.float64) / 10.0**digits).astype(kind.dtype)

@@ -1,0 +1,100 @@
+"""What an encoding is: an invertible step from one stream to simpler streams.
+
+An encoding is a small frozen dataclass. Its fields are its stored configuration; it has a number and a name that
+never change once released (`schemas/FORMAT.md`). A leaf has no children: it turns a stream into bytes.
+
+The number and kind of each child follow from the parent's shape and the fields alone (`children`), so a decoder knows
+what it will allocate before it decodes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self, runtime_checkable
+
+from mdlake.encodings.facts import Facts
+from mdlake.streams import Kind, Stream, Strings, kind_of
+from mdlake.wire import Reader, Writer
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a stream looks like before it is decoded: its kind, how many values it has, and bytes of string data."""
+
+    kind: Kind
+    count: int
+    text: int = 0
+
+    @classmethod
+    def of(cls, stream: Stream) -> Shape:
+        return cls(kind_of(stream), len(stream), len(stream.data) if isinstance(stream, Strings) else 0)
+
+    @property
+    def plain(self) -> int:
+        """Bytes of the stream without any encoding, as `streams.plain_bytes` writes them."""
+        return self.count * (4 if self.kind is Kind.STRINGS else self.kind.width) + self.text
+
+    @property
+    def memory(self) -> int:
+        """Bytes the decoded stream takes in memory."""
+        return self.count * self.kind.width + self.text
+
+
+class Encoding(Protocol):
+    """One step of a chain. `encode` may refine the fields from the data; what it returns decodes exactly."""
+
+    id: ClassVar[int]
+    name: ClassVar[str]
+    table: ClassVar[int | None] = None
+    """The child that holds distinct values, so grows with them and not with the rows; most have none."""
+
+    @classmethod
+    def propose(cls, facts: Facts) -> Iterator[Self]:
+        """Configurations worth trying on a stream with these facts; none where it cannot help."""
+        ...
+
+    def encode(self, stream: Stream) -> tuple[Self, tuple[Stream, ...]] | None:
+        """The final configuration and the child streams, or None where this stream cannot be had so."""
+        ...
+
+    def children(self, shape: Shape) -> tuple[Shape, ...]:
+        """The shapes of the children of a stream of this shape.
+
+        Raises:
+            CorruptError: the fields do not fit the shape.
+        """
+        ...
+
+    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+        """The stream back, bit for bit.
+
+        Raises:
+            CorruptError: the children do not describe a stream of this shape.
+        """
+        ...
+
+    def write(self, writer: Writer) -> None:
+        """Appends the fields."""
+        ...
+
+    @classmethod
+    def read(cls, reader: Reader, shape: Shape) -> Self:
+        """The fields back, checked for a stream of this shape."""
+        ...
+
+    def __str__(self) -> str:
+        """How the step reads in a chain, such as `delta` or `dictionary[16]`."""
+        ...
+
+
+@runtime_checkable
+class Leaf(Encoding, Protocol):
+    """An encoding without children: its fields hold the bytes."""
+
+    def estimate(self, facts: Facts) -> float:
+        """About how many bytes a stream with these facts will take, without coding it."""
+        ...
+
+
+__all__ = ["Encoding", "Facts", "Kind", "Leaf", "Reader", "Shape", "Stream", "Strings", "Writer"]
