@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as t
 
 from mdlake.errors import InvalidArgumentError
@@ -44,7 +45,25 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
 def undress(array: pa.Array) -> pa.Array:
     """The array as its `plain_type`."""
     plain = plain_type(array.type)
-    return array if plain.equals(array.type) else array.cast(plain)
+    if plain.equals(array.type):
+        return array
+    if not _has_list_view(array.type):
+        return array.cast(plain)
+    type_ = array.storage.type if isinstance(array, pa.ExtensionArray) else array.type
+    if isinstance(array, pa.ExtensionArray):
+        return undress(array.storage)
+    bitmap = [None] if array.null_count == 0 else [validity_bitmap(array.is_valid().to_numpy(zero_copy_only=False))]
+    if t.is_struct(type_):
+        return pa.Array.from_buffers(plain, len(array), bitmap, children=[undress(c) for c in array.flatten()])
+    if t.is_fixed_size_list(type_):
+        start, stop = array.offset * type_.list_size, (array.offset + len(array)) * type_.list_size
+        return pa.Array.from_buffers(plain, len(array), bitmap, children=[undress(array.values[start:stop])])
+    return _undress_list(array, plain, bitmap)
+
+
+def validity_bitmap(validity: np.ndarray) -> pa.Buffer:
+    """Arrow's bitmap of a bool array."""
+    return pa.py_buffer(np.packbits(validity, bitorder="little"))
 
 
 def dress(array: pa.Array, type_: pa.DataType) -> pa.Array:
@@ -64,6 +83,29 @@ def dress(array: pa.Array, type_: pa.DataType) -> pa.Array:
     if t.is_list(type_) or t.is_large_list(type_) or t.is_fixed_size_list(type_):
         return _with_items(array, type_, dress(array.values, type_.value_type))
     return array.cast(type_)
+
+
+def _undress_list(array: pa.Array, plain: pa.DataType, bitmap: list[pa.Buffer | None]) -> pa.Array:
+    """Lists of any kind by their lengths; Arrow's own cast of list views gives wrong offsets after a null."""
+    if t.is_map(array.type):
+        starts, valid = array.offsets.to_numpy(), array.is_valid().to_numpy(zero_copy_only=False)
+        behind_nulls = np.repeat(~valid, np.diff(starts))
+        lengths = np.where(valid, np.diff(starts), 0)
+        items = undress(array.values[starts[0] : starts[-1]]).filter(pa.array(~behind_nulls))
+    else:
+        lengths = pc.list_value_length(array).fill_null(0).to_numpy().astype(np.int64)
+        items = undress(array.flatten())
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64 if t.is_large_list(plain) else np.int32)
+    buffers = [*bitmap, pa.py_buffer(offsets)]
+    return pa.Array.from_buffers(plain, len(array), buffers, children=[items])
+
+
+def _has_list_view(type_: pa.DataType) -> bool:
+    if isinstance(type_, pa.BaseExtensionType):
+        return _has_list_view(type_.storage_type)
+    if t.is_list_view(type_) or t.is_large_list_view(type_):
+        return True
+    return any(_has_list_view(type_.field(i).type) for i in range(type_.num_fields))
 
 
 def _with_items(array: pa.Array, type_: pa.DataType, items: pa.Array) -> pa.Array:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as t
 
-from mdlake.arrow_types import dress, plain_type, undress
+from mdlake.arrow_types import dress, plain_type, undress, validity_bitmap
 from mdlake.encodings.facts import hashable
 from mdlake.errors import CorruptError, InvalidArgumentError
 from mdlake.streams import Kind, Stream, Strings
@@ -120,12 +120,12 @@ def _rebuild(type_: pa.DataType, count: int, source: Source, role: str) -> pa.Ar
         return _from_dictionary(type_, validity, present, source, role)
     if t.is_struct(type_):
         fields = [_rebuild(f.type, present, source, f"{role}{f.name}.") for f in type_]
-        buffers = [None] if present == count else [_bitmap(validity)]
+        buffers = [None] if present == count else [validity_bitmap(validity)]
         return pa.Array.from_buffers(type_, count, buffers, children=[_spread(field, validity) for field in fields])
     if t.is_fixed_size_list(type_):
         items = _rebuild(type_.value_type, present * type_.list_size, source, role + "item.")
         every = np.repeat(validity, type_.list_size)
-        buffers = [None] if present == count else [_bitmap(validity)]
+        buffers = [None] if present == count else [validity_bitmap(validity)]
         return pa.Array.from_buffers(type_, count, buffers, children=[_spread(items, every)])
     return _from_lists(type_, validity, present, source, role)
 
@@ -194,7 +194,7 @@ def _from_fixed(type_: pa.DataType, validity: np.ndarray, values: Stream) -> pa.
 
 
 def _numbers(type_: pa.DataType, values: np.ndarray, validity: np.ndarray) -> pa.Array:
-    bitmap = None if bool(validity.all()) else _bitmap(validity)
+    bitmap = None if bool(validity.all()) else validity_bitmap(validity)
     return pa.Array.from_buffers(type_, len(validity), [bitmap, pa.py_buffer(values)])
 
 
@@ -236,7 +236,7 @@ def _from_lists(type_: pa.DataType, validity: np.ndarray, present: int, source: 
     offsets = np.zeros(len(validity) + 1, width)
     np.cumsum(every, out=offsets[1:])
     items = _rebuild(_item_type(type_), int(total), source, role + "item.")
-    bitmap = None if present == len(validity) else _bitmap(validity)
+    bitmap = None if present == len(validity) else validity_bitmap(validity)
     return pa.Array.from_buffers(type_, len(validity), [bitmap, pa.py_buffer(offsets)], children=[items])
 
 
@@ -250,10 +250,6 @@ def _spread(values: pa.Array, validity: np.ndarray) -> pa.Array:
         return values
     positions = np.cumsum(validity, dtype=np.int64) - 1
     return values.take(pa.array(positions, mask=~validity))
-
-
-def _bitmap(validity: np.ndarray) -> pa.Buffer:
-    return pa.py_buffer(np.packbits(validity, bitorder="little"))
 
 
 def _flags(stream: Stream) -> np.ndarray:

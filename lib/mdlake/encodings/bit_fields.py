@@ -30,6 +30,9 @@ class BitPack:
         if facts.kind.is_unsigned and facts.count and 0 < facts.high.bit_length() < 8 * facts.kind.width:
             yield cls()
 
+    def estimate(self, facts: Facts) -> None:
+        return None
+
     def encode(self, stream: Stream) -> tuple[BitPack, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)
         if not kind_of(stream).is_unsigned or len(stream) == 0:
@@ -79,6 +82,9 @@ class BitSplit:
             if facts.high.bit_length() > high:
                 yield cls(facts.high.bit_length() - high)
 
+    def estimate(self, facts: Facts) -> None:
+        return None
+
     def encode(self, stream: Stream) -> tuple[BitSplit, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)
         if not kind_of(stream).is_unsigned or len(stream) == 0 or self.low >= 8 * stream.itemsize:
@@ -123,8 +129,13 @@ class BytePlanes:
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[BytePlanes]:
-        if facts.kind is not Kind.STRINGS and facts.kind.width > 1 and facts.distinct > 256:
+        if not facts.kind.is_unsigned or facts.kind.width == 1 or facts.distinct <= 256:
+            return
+        if facts.high.bit_length() > 8 * facts.kind.width - 8:  # else a frame of reference narrows it first
             yield cls()
+
+    def estimate(self, facts: Facts) -> None:
+        return None
 
     def encode(self, stream: Stream) -> tuple[BytePlanes, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)

@@ -38,6 +38,9 @@ class Buckets:
             yield cls(4, 2)
             yield cls(7, 4)
 
+    def estimate(self, facts: Facts) -> None:
+        return None
+
     def encode(self, stream: Stream) -> tuple[Buckets, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)
         if not kind_of(stream).is_unsigned:

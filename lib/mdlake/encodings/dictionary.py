@@ -33,6 +33,9 @@ class Dictionary:
         if 1 < facts.full_distinct <= min(MAX_ENTRIES, 0.5 * facts.full_count):
             yield cls()
 
+    def estimate(self, facts: Facts) -> None:
+        return None
+
     def encode(self, stream: Stream) -> tuple[Dictionary, tuple[Stream, ...]] | None:
         if len(stream) == 0:
             return None

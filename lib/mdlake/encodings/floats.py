@@ -41,6 +41,9 @@ class Decimal:
         if misses[best] <= 0.2 * facts.count:
             yield cls(best)
 
+    def estimate(self, facts: Facts) -> None:
+        return None
+
     def encode(self, stream: Stream) -> tuple[Decimal, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)
         if not kind_of(stream).is_float:
@@ -99,6 +102,9 @@ class FloatBits:
     def propose(cls, facts: Facts) -> Iterator[FloatBits]:
         if facts.kind.is_float and facts.runs > 1:
             yield cls()
+
+    def estimate(self, facts: Facts) -> None:
+        return None
 
     def encode(self, stream: Stream) -> tuple[FloatBits, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)

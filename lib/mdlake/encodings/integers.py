@@ -29,6 +29,9 @@ class Delta:
         if facts.kind.is_integer and facts.count > 1 and facts.runs > 1:
             yield cls()
 
+    def estimate(self, facts: Facts) -> None:
+        return None
+
     def encode(self, stream: Stream) -> tuple[Delta, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)
         if len(stream) == 0 or not kind_of(stream).is_integer:
@@ -72,6 +75,9 @@ class Zigzag:
     def propose(cls, facts: Facts) -> Iterator[Zigzag]:
         if facts.kind.is_integer and not facts.kind.is_unsigned and facts.count and facts.low < 0:
             yield cls()
+
+    def estimate(self, facts: Facts) -> None:
+        return None
 
     def encode(self, stream: Stream) -> tuple[Zigzag, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)
@@ -119,6 +125,9 @@ class FrameOfReference:
         step = _common_step(facts)
         if facts.low != 0 or step > 1 or smallest_unsigned(facts.span).width < facts.kind.width:
             yield cls(step=step)
+
+    def estimate(self, facts: Facts) -> None:
+        return None
 
     def encode(self, stream: Stream) -> tuple[FrameOfReference, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)

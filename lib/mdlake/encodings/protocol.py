@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, Self
 
 from mdlake.encodings.facts import Facts
 from mdlake.streams import Kind, Stream, Strings, kind_of
@@ -54,6 +54,10 @@ class Encoding(Protocol):
         """Configurations worth trying on a stream with these facts; none where it cannot help."""
         ...
 
+    def estimate(self, facts: Facts) -> float | None:
+        """About how many bytes a stream with these facts will take; None where that depends on children."""
+        ...
+
     def encode(self, stream: Stream) -> tuple[Self, tuple[Stream, ...]] | None:
         """The final configuration and the child streams, or None where this stream cannot be had so."""
         ...
@@ -88,13 +92,4 @@ class Encoding(Protocol):
         ...
 
 
-@runtime_checkable
-class Leaf(Encoding, Protocol):
-    """An encoding without children: its fields hold the bytes."""
-
-    def estimate(self, facts: Facts) -> float:
-        """About how many bytes a stream with these facts will take, without coding it."""
-        ...
-
-
-__all__ = ["Encoding", "Facts", "Kind", "Leaf", "Reader", "Shape", "Stream", "Strings", "Writer"]
+__all__ = ["Encoding", "Facts", "Kind", "Reader", "Shape", "Stream", "Strings", "Writer"]

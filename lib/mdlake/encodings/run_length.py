@@ -31,6 +31,9 @@ class RunLength:
         if 1 < facts.runs <= 0.6 * facts.count:
             yield cls()
 
+    def estimate(self, facts: Facts) -> None:
+        return None
+
     def encode(self, stream: Stream) -> tuple[RunLength, tuple[Stream, ...]] | None:
         if len(stream) == 0:
             return None

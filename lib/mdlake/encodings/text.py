@@ -29,6 +29,9 @@ class Lengths:
         if facts.kind is Kind.STRINGS and facts.count:
             yield cls()
 
+    def estimate(self, facts: Facts) -> None:
+        return None
+
     def encode(self, stream: Stream) -> tuple[Lengths, tuple[Stream, ...]] | None:
         if not isinstance(stream, Strings) or len(stream) == 0:
             return None
@@ -73,6 +76,9 @@ class FrontCoding:
             shared = _shared_prefixes(facts.stream)
             if shared.sum() > 0.1 * max(len(facts.stream.data), facts.count):
                 yield cls()
+
+    def estimate(self, facts: Facts) -> None:
+        return None
 
     def encode(self, stream: Stream) -> tuple[FrontCoding, tuple[Stream, ...]] | None:
         if not isinstance(stream, Strings) or len(stream) == 0:

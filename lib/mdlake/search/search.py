@@ -7,12 +7,13 @@ of its own, so that an estimate never decides more than one step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mdlake.encodings.chain import Chain
 from mdlake.encodings.facts import Facts
-from mdlake.encodings.protocol import Encoding, Leaf, Stream
+from mdlake.encodings.protocol import Encoding, Stream
 from mdlake.search.sample import sample
 
 STEP_COST = 3.0
@@ -57,10 +58,18 @@ def _descend(stream: Stream, effort: Effort, depth: int) -> Chain:
     raise AssertionError("some leaf takes every stream")
 
 
-def _ranked(facts: Facts, effort: Effort, depth: int) -> list[tuple[float, Encoding]]:
-    """Every proposal for a stream with these facts, by its estimated bytes, least first."""
-    priced = [(_price(proposal, facts, effort, depth), proposal) for proposal in _proposals(facts, effort, depth)]
-    return sorted(priced, key=lambda pair: pair[0])
+def _ranked(facts: Facts, effort: Effort, depth: int, limit: float = math.inf) -> list[tuple[float, Encoding]]:
+    """Every proposal for a stream with these facts, by its estimated bytes, least first.
+
+    What is sure to exceed `limit`, or the best `effort.keep` before it, may be left out or priced at infinity.
+    """
+    priced: list[tuple[float, Encoding]] = []
+    for proposal in _proposals(facts, effort, depth):
+        price = _price(proposal, facts, effort, depth, limit)
+        if price < math.inf:
+            priced = sorted([*priced, (price, proposal)], key=lambda pair: pair[0])
+            limit = min(limit, priced[: effort.keep][-1][0]) if len(priced) >= effort.keep else limit
+    return priced
 
 
 def _proposals(facts: Facts, effort: Effort, depth: int) -> Iterator[Encoding]:
@@ -71,17 +80,26 @@ def _proposals(facts: Facts, effort: Effort, depth: int) -> Iterator[Encoding]:
             yield from step.propose(facts)
 
 
-def _price(proposal: Encoding, facts: Facts, effort: Effort, depth: int) -> float:
-    """The estimated bytes of the whole stream when it begins with this step."""
-    if isinstance(proposal, Leaf):
-        return proposal.estimate(facts)
+def _price(proposal: Encoding, facts: Facts, effort: Effort, depth: int, limit: float) -> float:
+    """The estimated bytes of the whole stream when it begins with this step; infinity if that exceeds `limit`."""
+    if (estimate := proposal.estimate(facts)) is not None:
+        return estimate
     encoded = proposal.encode(facts.stream)
     if encoded is None:
-        return float("inf")
+        return math.inf
     step, children = encoded
     price = STEP_COST
     for i, child in enumerate(children):
         full = facts.full_distinct if i == step.table else round(len(child) * facts.scale)
-        ranked = _ranked(Facts(child, max(full, len(child))), effort, depth - 1)
-        price += ranked[0][0] if ranked else float("inf")
+        price += _cheapest(Facts(child, max(full, len(child))), effort, depth - 1, limit - price)
+        if price >= limit:
+            return math.inf
     return price
+
+
+def _cheapest(facts: Facts, effort: Effort, depth: int, limit: float) -> float:
+    """The estimated bytes of the shortest chain for a stream with these facts, if below `limit`."""
+    best = math.inf
+    for proposal in _proposals(facts, effort, depth):
+        best = min(best, _price(proposal, facts, effort, depth, min(limit, best)))
+    return best
