@@ -93,7 +93,7 @@ def _undress_list(array: pa.Array, plain: pa.DataType, bitmap: list[pa.Buffer | 
         lengths = np.where(valid, np.diff(starts), 0)
         items = undress(array.values[starts[0] : starts[-1]]).filter(pa.array(~behind_nulls))
     else:
-        lengths = pc.list_value_length(array).fill_null(0).to_numpy().astype(np.int64)
+        lengths = pc.call_function("list_value_length", [array]).fill_null(0).to_numpy().astype(np.int64)
         items = undress(array.flatten())
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64 if t.is_large_list(plain) else np.int32)
     buffers = [*bitmap, pa.py_buffer(offsets)]

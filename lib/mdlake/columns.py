@@ -16,7 +16,7 @@ import pyarrow.types as t
 from mdlake.arrow_types import dress, plain_type, undress, validity_bitmap
 from mdlake.encodings.facts import hashable
 from mdlake.errors import CorruptError, InvalidArgumentError
-from mdlake.streams import Kind, Stream, Strings
+from mdlake.streams import Kind, Stream, Strings, numbers
 
 LIMB = np.dtype("<u8")
 _SIMPLE = {1: Kind.I8, 2: Kind.I16, 4: Kind.I32, 8: Kind.I64}
@@ -173,12 +173,11 @@ def _limbs(array: pa.Array, role: str) -> Iterator[tuple[str, Stream]]:
 def _from_limbs(type_: pa.DataType, validity: np.ndarray, present: int, source: Source, role: str) -> pa.Array:
     width = type_.bit_width // 64
     narrow = _flags(source.take(Kind.U8, 1, role + "narrow"))[0]
-    low = source.take(Kind.I64, present, role + "values")
-    assert isinstance(low, np.ndarray)
+    low = numbers(source.take(Kind.I64, present, role + "values"))
     limbs = np.empty((present, width), LIMB)
     limbs[:, 0] = low.view(LIMB)
     for i in range(1, width):
-        limbs[:, i] = (low >> 63).view(LIMB) if narrow else source.take(Kind.U64, present, role + f"limb{i}")
+        limbs[:, i] = (low >> 63).view(LIMB) if narrow else numbers(source.take(Kind.U64, present, role + f"limb{i}"))
     every = np.zeros((len(validity), width), LIMB)
     every[validity] = limbs
     return _numbers(type_, every, validity)
@@ -211,10 +210,8 @@ def _from_strings(type_: pa.DataType, strings: Strings) -> pa.Array:
 
 
 def _from_dictionary(type_: pa.DataType, validity: np.ndarray, present: int, source: Source, role: str) -> pa.Array:
-    size = source.take(Kind.I64, 1, role + "dictionary.count")
-    assert isinstance(size, np.ndarray)
-    indices = source.take(_NUMERIC[type_.index_type], present, role + "indices")
-    assert isinstance(indices, np.ndarray)
+    size = numbers(source.take(Kind.I64, 1, role + "dictionary.count"))
+    indices = numbers(source.take(_NUMERIC[type_.index_type], present, role + "indices"))
     entries = int(size[0])
     if entries < 0 or (present and not 0 <= int(indices.min()) <= int(indices.max()) < entries):
         raise CorruptError(f"a dictionary index is outside 0 to {entries - 1}")
@@ -225,8 +222,7 @@ def _from_dictionary(type_: pa.DataType, validity: np.ndarray, present: int, sou
 
 
 def _from_lists(type_: pa.DataType, validity: np.ndarray, present: int, source: Source, role: str) -> pa.Array:
-    lengths = source.take(Kind.I64, present, role + "lengths")
-    assert isinstance(lengths, np.ndarray)
+    lengths = numbers(source.take(Kind.I64, present, role + "lengths"))
     width = np.int64 if t.is_large_list(type_) else np.int32
     total = float(lengths.sum(dtype=np.float64))
     if (present and int(lengths.min()) < 0) or total > np.iinfo(width).max:
@@ -257,4 +253,3 @@ def _flags(stream: Stream) -> np.ndarray:
     if len(stream) and int(stream.max()) > 1:
         raise CorruptError("a flag is neither 0 nor 1")
     return stream.view(bool)
-

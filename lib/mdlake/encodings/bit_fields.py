@@ -11,7 +11,7 @@ import numpy as np
 from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.kernels import bits as kernel
-from mdlake.streams import UNSIGNED, bits_of, kind_of, smallest_unsigned
+from mdlake.streams import UNSIGNED, bits_of, kind_of, numbers, smallest_unsigned
 
 MAX_PACKED_WIDTH = 56
 
@@ -34,7 +34,7 @@ class BitPack:
         return None
 
     def encode(self, stream: Stream) -> tuple[BitPack, tuple[Stream, ...]] | None:
-        assert isinstance(stream, np.ndarray)
+        stream = numbers(stream)
         if not kind_of(stream).is_unsigned or len(stream) == 0:
             return None
         width = max(1, int(stream.max()).bit_length())
@@ -46,8 +46,7 @@ class BitPack:
         return (Shape(Kind.U8, packed_size(shape.count, self.width)),)
 
     def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
-        (data,) = children
-        assert isinstance(data, np.ndarray)
+        data = numbers(children[0])
         return unpack(data, self.width, shape.count).astype(shape.kind.dtype, copy=False)
 
     def write(self, writer: Writer) -> None:
@@ -86,7 +85,7 @@ class BitSplit:
         return None
 
     def encode(self, stream: Stream) -> tuple[BitSplit, tuple[Stream, ...]] | None:
-        assert isinstance(stream, np.ndarray)
+        stream = numbers(stream)
         if not kind_of(stream).is_unsigned or len(stream) == 0 or self.low >= 8 * stream.itemsize:
             return None
         shift = stream.dtype.type(self.low)
@@ -98,8 +97,7 @@ class BitSplit:
         return Shape(self.kind, shape.count), Shape(Kind.U8, packed_size(shape.count, self.low))
 
     def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
-        high, data = children
-        assert isinstance(high, np.ndarray) and isinstance(data, np.ndarray)
+        high, data = map(numbers, children)
         low = unpack(data, self.low, shape.count)
         return ((high.astype(np.uint64) << np.uint64(self.low)) | low).astype(shape.kind.dtype, copy=False)
 
@@ -148,7 +146,7 @@ class BytePlanes:
     def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
         planes = np.empty((shape.count, shape.kind.width), np.uint8)
         for i, plane in enumerate(children):
-            planes[:, i] = plane
+            planes[:, i] = numbers(plane)
         return planes.reshape(-1).view(shape.kind.dtype)
 
     def write(self, writer: Writer) -> None:

@@ -16,7 +16,7 @@ from mdlake.encodings.bit_fields import packed_size
 from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.kernels import bits, buckets
-from mdlake.streams import kind_of
+from mdlake.streams import kind_of, numbers
 
 MAX_DIRECT = 10
 
@@ -42,31 +42,30 @@ class Buckets:
         return None
 
     def encode(self, stream: Stream) -> tuple[Buckets, tuple[Stream, ...]] | None:
-        assert isinstance(stream, np.ndarray)
+        stream = numbers(stream)
         if not kind_of(stream).is_unsigned:
             return None
-        numbers, extras = np.empty(len(stream), np.uint16), np.empty(len(stream), np.uint64)
+        chosen, extras = np.empty(len(stream), np.uint16), np.empty(len(stream), np.uint64)
         widths = np.empty(len(stream), np.uint8)
-        buckets.split(stream.astype(np.uint64, copy=False), self.direct, self.mantissa, numbers, extras, widths)
+        buckets.split(stream.astype(np.uint64, copy=False), self.direct, self.mantissa, chosen, extras, widths)
         packed = np.zeros(packed_size(int(widths.sum(dtype=np.int64)), 1), np.uint8)
         bits.pack_fields(extras, widths, packed)
-        return Buckets(self.direct, self.mantissa, len(packed)), (numbers, packed)
+        return Buckets(self.direct, self.mantissa, len(packed)), (chosen, packed)
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return Shape(Kind.U16, shape.count), Shape(Kind.U8, self.extra)
 
     def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
-        numbers, packed = children
-        assert isinstance(numbers, np.ndarray) and isinstance(packed, np.ndarray)
+        chosen, packed = map(numbers, children)
         firsts, widths = self._table(8 * shape.kind.width)
-        if shape.count and int(numbers.max()) >= len(firsts):
-            raise CorruptError(f"bucket {int(numbers.max())} is beyond the {len(firsts)} of {shape.kind.name}")
-        needed = packed_size(int(widths[numbers].sum(dtype=np.int64)), 1)
+        if shape.count and int(chosen.max()) >= len(firsts):
+            raise CorruptError(f"bucket {int(chosen.max())} is beyond the {len(firsts)} of {shape.kind.name}")
+        needed = packed_size(int(widths[chosen].sum(dtype=np.int64)), 1)
         if needed != self.extra:
             raise CorruptError(f"the buckets need {needed} bytes of bits, found {self.extra}")
         extras, values = np.empty(shape.count, np.uint64), np.empty(shape.count, np.uint64)
-        bits.unpack_fields(packed, widths[numbers], extras)
-        buckets.join(numbers, firsts, extras, values)
+        bits.unpack_fields(packed, widths[chosen], extras)
+        buckets.join(chosen, firsts, extras, values)
         return values.astype(shape.kind.dtype, copy=False)
 
     def write(self, writer: Writer) -> None:

@@ -71,7 +71,7 @@ class Budget:
 
 
 def read_chain(reader: Reader, shape: Shape, budget: Budget, depth: int = 0) -> Chain:
-    """Reads the chain of a stream of this shape. Nothing is decoded yet, but all that decoding will allocate is counted.
+    """Reads the chain of a stream of this shape. Nothing is decoded yet; all that decoding will allocate is counted.
 
     Raises:
         CorruptError, TruncatedError: the bytes are damaged.

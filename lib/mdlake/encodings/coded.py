@@ -17,7 +17,7 @@ from mdlake.coding.zstd import ZstdCoder
 from mdlake.encodings.plain import from_plain_bytes
 from mdlake.encodings.protocol import Facts, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
-from mdlake.streams import kind_of, plain_bytes
+from mdlake.streams import kind_of, numbers, plain_bytes
 
 BYTES = 256
 QUICK_ZSTD = ZstdCoder(level=1)
@@ -45,7 +45,7 @@ class Coded:
 
     def encode(self, stream: Stream) -> tuple[Self, tuple[Stream, ...]] | None:
         coder = CODERS[self.name]
-        assert isinstance(stream, np.ndarray)
+        stream = numbers(stream)
         if not kind_of(stream).is_unsigned or len(stream) == 0 or (high := int(stream.max())) >= coder.max_alphabet:
             return None
         return type(self)(high + 1, coder.encode(_symbols(stream, high + 1), high + 1)), ()
@@ -83,23 +83,28 @@ class Tried(Coded):
 
 
 class Huffman(Coded):
-    id, name = 3, "huffman"
+    id: ClassVar[int] = 3
+    name: ClassVar[str] = "huffman"
 
 
 class Rans(Coded):
-    id, name = 4, "rans"
+    id: ClassVar[int] = 4
+    name: ClassVar[str] = "rans"
 
 
 class Range(Tried):
-    id, name = 5, "range"
+    id: ClassVar[int] = 5
+    name: ClassVar[str] = "range"
 
 
 class Lz77(Tried):
-    id, name = 6, "lz77"
+    id: ClassVar[int] = 6
+    name: ClassVar[str] = "lz77"
 
 
 class Lzw(Tried):
-    id, name = 7, "lzw"
+    id: ClassVar[int] = 7
+    name: ClassVar[str] = "lzw"
 
 
 @dataclass(frozen=True)

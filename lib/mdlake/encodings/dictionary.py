@@ -42,7 +42,9 @@ class Dictionary:
         coded = hashable(stream).dictionary_encode()
         if len(coded.dictionary) > MAX_ENTRIES:
             return None
-        order = pc.sort_indices(coded.dictionary).to_numpy()  # sorted, so that the values themselves get short
+        order = pc.call_function(
+            "array_sort_indices", [coded.dictionary]
+        ).to_numpy()  # sorted, so that the values themselves get short
         rank = np.empty(len(order), smallest_unsigned(len(order) - 1).dtype)
         rank[order] = np.arange(len(order), dtype=rank.dtype)
         values = from_hashable(coded.dictionary.take(pa.array(order)), kind_of(stream))

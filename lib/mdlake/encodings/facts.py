@@ -56,7 +56,7 @@ class Facts:
         if isinstance(self.stream, np.ndarray) and self.kind.is_integer and 0 <= self.span <= max(1 << 16, self.count):
             counts = np.bincount((self.stream.astype(np.int64) - self.low) if self.low else self.stream)
             return counts[counts > 0]
-        return pc.value_counts(hashable(self.stream)).field("counts").to_numpy()
+        return hashable(self.stream).value_counts().field("counts").to_numpy()
 
     @property
     def distinct(self) -> int:
@@ -96,7 +96,11 @@ class Facts:
 def hashable(stream: Stream) -> pa.Array:
     """The stream as an Arrow array whose equality is equality of bits."""
     if isinstance(stream, Strings):
-        buffers = [None, pa.py_buffer(np.ascontiguousarray(stream.offsets)), pa.py_buffer(np.ascontiguousarray(stream.data))]
+        buffers = [
+            None,
+            pa.py_buffer(np.ascontiguousarray(stream.offsets)),
+            pa.py_buffer(np.ascontiguousarray(stream.data)),
+        ]
         return pa.Array.from_buffers(pa.large_binary(), len(stream), buffers)
     return pa.array(bits_of(np.ascontiguousarray(stream)))
 
@@ -107,4 +111,4 @@ def starts_new_run(stream: Stream) -> NDArray[np.bool_]:
         bits = bits_of(stream)
         return bits[1:] != bits[:-1]
     array = hashable(stream)
-    return pc.not_equal(array[1:], array[:-1]).to_numpy(zero_copy_only=False)
+    return pc.call_function("not_equal", [array[1:], array[:-1]]).to_numpy(zero_copy_only=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
-from mdlake.streams import bits_of, kind_of
+from mdlake.streams import bits_of, kind_of, numbers
 
 MAX_DIGITS = 15
 LARGEST_EXACT = float(1 << 53)
@@ -45,7 +45,7 @@ class Decimal:
         return None
 
     def encode(self, stream: Stream) -> tuple[Decimal, tuple[Stream, ...]] | None:
-        assert isinstance(stream, np.ndarray)
+        stream = numbers(stream)
         if not kind_of(stream).is_float:
             return None
         integers, exact = exact_decimals(stream, self.digits)
@@ -66,8 +66,7 @@ class Decimal:
         )
 
     def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
-        integers, gaps, bits = children
-        assert isinstance(integers, np.ndarray) and isinstance(gaps, np.ndarray)
+        integers, gaps, bits = map(numbers, children)
         values = _divide(integers, self.digits, shape.kind)
         positions = np.cumsum(gaps, dtype=np.int64) - 1
         if self.exceptions and (int(gaps.min()) < 1 or int(positions[-1]) >= shape.count):
@@ -114,8 +113,7 @@ class FloatBits:
         return (Shape(shape.kind.unsigned, shape.count),)
 
     def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
-        (bits,) = children
-        assert isinstance(bits, np.ndarray)
+        bits = numbers(children[0])
         return bits.view(shape.kind.dtype)
 
     def write(self, writer: Writer) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
-from mdlake.streams import UNSIGNED, bits_of, kind_of, smallest_unsigned
+from mdlake.streams import UNSIGNED, bits_of, kind_of, numbers, smallest_unsigned
 
 SIGNED = {1: Kind.I8, 2: Kind.I16, 4: Kind.I32, 8: Kind.I64}
 
@@ -33,7 +33,7 @@ class Delta:
         return None
 
     def encode(self, stream: Stream) -> tuple[Delta, tuple[Stream, ...]] | None:
-        assert isinstance(stream, np.ndarray)
+        stream = numbers(stream)
         if len(stream) == 0 or not kind_of(stream).is_integer:
             return None
         bits = bits_of(stream)
@@ -43,10 +43,10 @@ class Delta:
         return (Shape(SIGNED[shape.kind.width], shape.count - 1),)
 
     def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
-        (steps,) = children
+        steps = numbers(children[0])
         bits = np.empty(shape.count, shape.kind.unsigned.dtype)
         bits[0] = self.first
-        bits[1:] = bits_of(steps)  # pyright: ignore[reportArgumentType]
+        bits[1:] = bits_of(steps)
         return np.cumsum(bits, dtype=bits.dtype, out=bits).view(shape.kind.dtype)
 
     def write(self, writer: Writer) -> None:
@@ -80,7 +80,7 @@ class Zigzag:
         return None
 
     def encode(self, stream: Stream) -> tuple[Zigzag, tuple[Stream, ...]] | None:
-        assert isinstance(stream, np.ndarray)
+        stream = numbers(stream)
         if not kind_of(stream).is_integer or kind_of(stream).is_unsigned:
             return None
         return self, (((stream << 1) ^ (stream >> (8 * stream.itemsize - 1))).view(kind_of(stream).unsigned.dtype),)
@@ -89,8 +89,7 @@ class Zigzag:
         return (Shape(shape.kind.unsigned, shape.count),)
 
     def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
-        (folded,) = children
-        assert isinstance(folded, np.ndarray)
+        folded = numbers(children[0])
         one = folded.dtype.type(1)
         return ((folded >> one) ^ (~(folded & one) + one)).view(shape.kind.dtype)
 
@@ -130,7 +129,7 @@ class FrameOfReference:
         return None
 
     def encode(self, stream: Stream) -> tuple[FrameOfReference, tuple[Stream, ...]] | None:
-        assert isinstance(stream, np.ndarray)
+        stream = numbers(stream)
         if not kind_of(stream).is_integer or len(stream) == 0:
             return None
         base, span = int(stream.min()), int(stream.max()) - int(stream.min())
@@ -145,8 +144,7 @@ class FrameOfReference:
         return (Shape(self.kind, shape.count),)
 
     def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
-        (above,) = children
-        assert isinstance(above, np.ndarray)
+        above = numbers(children[0])
         bits = above.astype(shape.kind.unsigned.dtype)
         if self.step > 1:
             bits *= bits.dtype.type(self.step)

@@ -111,7 +111,9 @@ def from_plain_bytes(data: bytes | memoryview, shape: Shape) -> Stream:
         CorruptError: there are more or fewer bytes than the shape takes.
     """
     if len(data) != shape.plain:
-        raise CorruptError(f"{shape.count} values of kind {shape.kind.name} take {shape.plain} bytes, found {len(data)}")
+        raise CorruptError(
+            f"{shape.count} values of kind {shape.kind.name} take {shape.plain} bytes, found {len(data)}"
+        )
     if shape.kind is not Kind.STRINGS:
         return np.frombuffer(data, shape.kind.dtype)
     lengths, text = np.frombuffer(data, "<u4", shape.count), np.frombuffer(data, np.uint8, offset=4 * shape.count)

@@ -12,7 +12,7 @@ from mdlake.encodings.plain import strings_of
 from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Strings, Writer
 from mdlake.errors import CorruptError
 from mdlake.kernels import strings as kernel
-from mdlake.streams import UNSIGNED, smallest_unsigned
+from mdlake.streams import UNSIGNED, numbers, smallest_unsigned
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class Lengths:
         return Shape(self.kind, shape.count), Shape(Kind.U8, shape.text)
 
     def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
-        lengths, data = children
-        assert isinstance(lengths, np.ndarray) and isinstance(data, np.ndarray)
+        lengths, data = map(numbers, children)
         return strings_of(lengths, data)
 
     def write(self, writer: Writer) -> None:
