@@ -3,21 +3,44 @@
 | name    | what                                            | model                                  |
 |---------|-------------------------------------------------|----------------------------------------|
 | raw     | bytes as they are                               | none                                   |
+| huffman | canonical, length-limited prefix codes          | static code lengths                    |
 | rans    | asymmetric numeral systems, interleaved lanes   | static frequencies (`frequencies`)     |
 | range   | binary arithmetic coding                        | adaptive, order 0 or 1 (`adaptive`)    |
+| lz77    | repeats as copies; the rest by rans or huffman  | as those                               |
+| lzw     | repeats as table entries, as in TIFF            | none                                   |
 | zstd    | Zstandard                                       | its own                                |
 
 A new coder is a frozen dataclass with `encode` and `decode`, and a line in `CODERS`.
 """
 
 from mdlake.coding.coder import Coder
+from mdlake.coding.huffman import HuffmanCoder
+from mdlake.coding.lz77 import Lz77Coder
+from mdlake.coding.lzw import LzwCoder
 from mdlake.coding.range import RangeCoder
 from mdlake.coding.rans import RansCoder
 from mdlake.coding.raw import RawCoder
 from mdlake.coding.zstd import ZstdCoder
 
-CODERS: dict[str, Coder] = {
-    coder.name: coder for coder in (RawCoder(), RansCoder(), RangeCoder(), ZstdCoder())
-}
+_ALL: tuple[Coder, ...] = (
+    RawCoder(),
+    HuffmanCoder(),
+    RansCoder(),
+    RangeCoder(),
+    Lz77Coder(),
+    LzwCoder(),
+    ZstdCoder(),
+)
+CODERS: dict[str, Coder] = {coder.name: coder for coder in _ALL}
 
-__all__ = ["CODERS", "Coder", "RangeCoder", "RansCoder", "RawCoder", "ZstdCoder"]
+__all__ = [
+    "CODERS",
+    "Coder",
+    "HuffmanCoder",
+    "Lz77Coder",
+    "LzwCoder",
+    "RangeCoder",
+    "RansCoder",
+    "RawCoder",
+    "ZstdCoder",
+]

@@ -41,9 +41,7 @@ def symbol_dtype(alphabet: int) -> np.dtype:
 
 def check_alphabet(coder: Coder, alphabet: int, count: int = 0) -> None:
     if not 1 <= alphabet <= coder.max_alphabet:
-        raise InvalidArgumentError(
-            f"{coder.name} takes alphabets of 1 to {coder.max_alphabet}, not {alphabet}"
-        )
+        raise InvalidArgumentError(f"{coder.name} takes alphabets of 1 to {coder.max_alphabet}, not {alphabet}")
     if not 0 <= count < 1 << 32:
         raise InvalidArgumentError(f"{coder.name} codes fewer than 2**32 symbols at once, not {count}")
 

@@ -55,9 +55,7 @@ class RangeCoder:
 def _encode_order(symbols: np.ndarray, order: int, alphabet: int) -> bytes:
     model = TreeModel.of_order(order, alphabet)
     data = np.empty(3 * symbols.size * model.depth + 8, np.uint8)
-    size = adaptive_range.encode_symbols(
-        symbols, model.depth, model.context_shift, model.nodes(), model.rates(), data
-    )
+    size = adaptive_range.encode_symbols(symbols, model.depth, model.context_shift, model.nodes(), model.rates(), data)
     return bytes([order]) + data[:size].tobytes()
 
 

@@ -1,6 +1,6 @@
 """Zstandard (RFC 8878) of the plain symbols, through the zstandard library.
 
-The frame carries no content size and no checksum: the block knows the one and has the other.
+The frame carries no magic number, no content size and no checksum: the block knows or has them all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ class ZstdCoder:
         if not plain:
             return b""
         level = self.level if self.level is not None else THOROUGH if len(plain) <= THOROUGH_BYTES else QUICK
-        return zstandard.ZstdCompressor(level=level, write_content_size=False).compress(plain)
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            level, source_size=len(plain), write_content_size=False, format=zstandard.FORMAT_ZSTD1_MAGICLESS
+        )
+        return zstandard.ZstdCompressor(compression_params=parameters).compress(plain)
 
     def decode(self, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray:
         check_alphabet(self, alphabet, count)
@@ -44,10 +47,11 @@ class ZstdCoder:
 def decompress(data: bytes | memoryview, size: int) -> bytes:
     """One frame of exactly `size` bytes; never allocates more than that, whatever the frame claims."""
     try:
-        claimed = zstandard.get_frame_parameters(data).content_size
+        claimed = zstandard.get_frame_parameters(data, format=zstandard.FORMAT_ZSTD1_MAGICLESS).content_size
         if claimed not in (size, zstandard.CONTENTSIZE_UNKNOWN):
             raise CorruptError(f"a Zstandard frame that claims {claimed} bytes, not {size}")
-        plain = zstandard.ZstdDecompressor().decompress(data, max_output_size=size, allow_extra_data=False)
+        decompressor = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS)
+        plain = decompressor.decompress(data, max_output_size=size, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise CorruptError(f"not a sound Zstandard frame of {size} bytes: {error}") from error
     if len(plain) < size:

@@ -1,0 +1,125 @@
+"""LZ77 with entropy coding: repeats in bytes become copies, and what is left is coded by symbol.
+
+Payload, as packed integers: the number of sequences, of literals, then of each of seven streams its
+bytes and which coder of `INNER` it takes; then the streams: the literals, and of literal runs, match
+lengths and distances each the buckets and the extra bits (`kernels.buckets`). A distance is stored plus
+one; 0 says that it is that of the match before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdlake.coding.coder import check_alphabet, checked_symbols
+from mdlake.coding.huffman import HuffmanCoder
+from mdlake.coding.integers import IntegerReader, pack_integers
+from mdlake.coding.rans import RansCoder
+from mdlake.coding.raw import RawCoder
+from mdlake.errors import CorruptError, TruncatedError
+from mdlake.kernels import buckets as bucket_kernel
+from mdlake.kernels import lz77 as kernel
+
+INNER = (RawCoder(), RansCoder(), HuffmanCoder())
+BUCKETS = 128
+STREAMS = 7
+
+
+@dataclass(frozen=True)
+class Lz77Coder:
+    """`depth`: how many earlier places are compared at each byte."""
+
+    name: str = "lz77"
+    max_alphabet: int = 256
+    depth: int = 32
+
+    def encode(self, symbols: np.ndarray, alphabet: int) -> bytes:
+        symbols = checked_symbols(self, symbols, alphabet)
+        if symbols.size == 0 or alphabet == 1:
+            return b""
+        sequences = self._sequences(symbols)
+        literals = np.empty(symbols.size, np.uint8)
+        literals = literals[: kernel.gather_literals(symbols, sequences, literals)]
+        streams = [_shortest(literals, alphabet)]
+        for values in _relative(sequences).T:
+            streams += _encode_values(np.ascontiguousarray(values))
+        sizes = np.array([(len(data), inner) for inner, data in streams], np.int64)
+        counts = np.array([sequences.shape[0], literals.size], np.int64)
+        return pack_integers(counts, sizes.reshape(-1), kinds=(1, 2)) + b"".join(data for _, data in streams)
+
+    def decode(self, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray:
+        check_alphabet(self, alphabet, count)
+        symbols = np.zeros(count, np.uint8)
+        if count == 0 or alphabet == 1:
+            if len(data):
+                raise CorruptError(f"{len(data)} bytes where no symbol needs any")
+            return symbols
+        reader = IntegerReader(data)
+        matches, literal_count = (int(n) for n in reader.read(2))
+        if literal_count + matches * kernel.SHORTEST_AGAIN > count:
+            raise CorruptError(f"{literal_count} literals and {matches} matches are more than {count} bytes")
+        sizes, inner = reader.read(2 * STREAMS, kinds=2).reshape(STREAMS, 2).T
+        if int(inner.max()) >= len(INNER):
+            raise CorruptError(f"no inner coder {inner.max()}")
+        body = reader.rest().data
+        if int(sizes.sum()) != len(body):
+            kind = TruncatedError if int(sizes.sum()) > len(body) else CorruptError
+            raise kind(f"{len(body)} bytes of LZ77 streams, not {sizes.sum()}")
+        ends = np.cumsum(sizes).tolist()
+        parts = [body[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        literals = INNER[inner[0]].decode(parts[0], literal_count, alphabet)
+        sequences = np.empty((matches, 3), np.int64)
+        for column in range(3):
+            at = 1 + 2 * column
+            buckets = INNER[inner[at]].decode(parts[at], matches, BUCKETS)
+            sequences[:, column] = _join(buckets, parts[at + 1])
+        if kernel.copy_sequences(_absolute(sequences), np.ascontiguousarray(literals), symbols) < 0:
+            raise CorruptError(f"the LZ77 sequences do not make {count} bytes")
+        if int(symbols.max()) >= alphabet:
+            raise CorruptError(f"symbol {symbols.max()} in an alphabet of {alphabet}")
+        return symbols
+
+    def _sequences(self, symbols: np.ndarray) -> np.ndarray:
+        """Rows of literals, length, distance."""
+        head = np.full(1 << kernel.HASH_BITS, -1, np.int64)
+        chain = np.empty(symbols.size, np.int64)
+        sequences = np.empty((symbols.size // kernel.SHORTEST_AGAIN, 3), np.int64)
+        return sequences[: kernel.find_sequences(symbols, self.depth, head, chain, sequences)]
+
+
+def _relative(sequences: np.ndarray) -> np.ndarray:
+    """Lengths from the shortest on; distances plus one, or 0 where one repeats."""
+    literals, lengths, distances = sequences.T
+    repeated = np.diff(distances, prepend=1) == 0
+    return np.stack((literals, lengths - kernel.SHORTEST_AGAIN, np.where(repeated, 0, distances + 1)), axis=1)
+
+
+def _absolute(sequences: np.ndarray) -> np.ndarray:
+    literals, lengths, distances = sequences.T
+    named = np.where(distances > 0, np.arange(1, distances.size + 1), 0)
+    known = np.concatenate(([1], distances - 1))[np.maximum.accumulate(named)]
+    return np.stack((literals, lengths + kernel.SHORTEST_AGAIN, known), axis=1)
+
+
+def _shortest(symbols: np.ndarray, alphabet: int) -> tuple[int, bytes]:
+    payloads = [coder.encode(symbols, alphabet) for coder in INNER]
+    best = min(range(len(INNER)), key=lambda inner: len(payloads[inner]))
+    return best, payloads[best]
+
+
+def _encode_values(values: np.ndarray) -> list[tuple[int, bytes]]:
+    """The buckets coded, and the extra bits as they are."""
+    buckets, extra = np.empty(values.size, np.uint8), np.zeros(4 * values.size, np.uint8)
+    bits = bucket_kernel.split_buckets(values, buckets, extra)
+    return [_shortest(buckets, BUCKETS), (0, extra[: -(-bits // 8)].tobytes())]
+
+
+def _join(buckets: np.ndarray, extra: memoryview) -> np.ndarray:
+    values = np.empty(buckets.size, np.int64)
+    bits = int(bucket_kernel.join_buckets(buckets, np.frombuffer(extra, np.uint8), values))
+    if bits < 0:
+        raise TruncatedError("the extra bits of LZ77 numbers end early")
+    if len(extra) != -(-bits // 8) or (bits % 8 and extra[-1] & (0xFF >> bits % 8)):
+        raise CorruptError("the extra bits of LZ77 numbers do not end where they should")
+    return values
