@@ -1,8 +1,9 @@
 """A block: one array, coded; the one format of mdlake's own. Specified byte for byte in `schemas/FORMAT.md`.
 
-A block is self-describing (which chains of encodings, which parameters, how many values) and checksummed. The Arrow
-type is not in it: the container (manifest or artifact) has that. Nothing in a block is believed: the checksum comes first,
-sizes are counted before they are allocated, and whatever is wrong raises one of the four kinds of `mdlake.errors`.
+A block is self-describing (which chains of encodings, which parameters, how many values) and checksummed. The
+Arrow type is not in it: the container (manifest or artifact) has that. Nothing in a block is believed: the checksum
+comes first, sizes are counted before they are allocated, and whatever is wrong raises one of the four kinds of
+`mdlake.errors`.
 """
 
 from __future__ import annotations

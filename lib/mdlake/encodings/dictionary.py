@@ -30,8 +30,11 @@ class Dictionary:
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Dictionary]:
-        if 1 < facts.full_distinct <= min(MAX_ENTRIES, 0.5 * facts.full_count):
-            yield cls()
+        if not 1 < facts.full_distinct <= min(MAX_ENTRIES, 0.5 * facts.full_count):
+            return
+        if facts.kind.is_unsigned and facts.full_distinct > 0.7 * facts.high:
+            return  # the values are as good as indices already
+        yield cls()
 
     def estimate(self, facts: Facts) -> None:
         return None
