@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: a real S3 server, a real Spark session, a real Ray cluster, each started once.
+"""Fixtures shared by all tests: a real S3 server, Spark session and Ray cluster, each started once.
 
 All servers listen on loopback only, and are stopped by their own process id.
 """

@@ -71,9 +71,7 @@ def _is_data(path: str) -> bool:
 def _refuse_tables(store: Store, paths: Mapping[str, Any]) -> None:
     """A table format's folder also holds files that are no longer part of the table."""
     if any(path.startswith("_delta_log/") for path in paths):
-        raise InvalidArgumentError(
-            "this is a Delta table; write the version you want as Parquet first", url=store.url
-        )
+        raise InvalidArgumentError("this is a Delta table; write the version you want as Parquet first", url=store.url)
     if any(path.startswith("metadata/") and path.endswith(".metadata.json") for path in paths):
         raise InvalidArgumentError(
             "this is an Iceberg table; write the snapshot you want as Parquet first", url=store.url
@@ -88,9 +86,7 @@ def _listed(store: Store, objects: Mapping[str, ObjectInfo]) -> list[ObjectInfo]
     for file in manifest["files"]:
         info = objects.get(file["path"])
         if info is None:
-            raise StoreError(
-                f"manifest {version} lists this file, but it is gone", url=store.url_of(file["path"])
-            )
+            raise StoreError(f"manifest {version} lists this file, but it is gone", url=store.url_of(file["path"]))
         if info.size != file["bytes"]:
             raise TruncatedError(
                 f"manifest {version} says {file['bytes']} bytes, found {info.size}",

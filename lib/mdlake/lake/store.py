@@ -21,9 +21,7 @@ from mdlake.errors import InvalidArgumentError, StoreError
 from mdlake.lake.faults import is_missing, translated
 from mdlake.lake.url import LOCAL, MEMORY, Location, parse_url
 
-_CLIENT_OPTIONS = frozenset(
-    ("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url")
-)
+_CLIENT_OPTIONS = frozenset(("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url"))
 _RETRY: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
 _COPY_BYTES = 8 << 20
 _memory_stores: dict[str, MemoryStore] = {}  # memory:// must name the same objects each time it is opened

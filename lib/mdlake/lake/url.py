@@ -60,9 +60,7 @@ def parse_url(url: str | os.PathLike[str]) -> Location:
     authority, _, path = rest.partition("/")
     _refuse_secrets(scheme, authority, path)
     if not authority:
-        raise InvalidArgumentError(
-            f"{scheme}:// must be followed by a bucket, as in {scheme}://bucket/prefix"
-        )
+        raise InvalidArgumentError(f"{scheme}:// must be followed by a bucket, as in {scheme}://bucket/prefix")
     return Location(scheme, authority, "/".join(part for part in path.split("/") if part))
 
 

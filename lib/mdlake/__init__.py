@@ -1,0 +1,93 @@
+"""mdlake: distributed compression for data lakes and models.
+
+The Python surface. What costs time to import (numba, torch) is imported by the first call that needs it.
+
+    mdlake.encode(table_or_url, archive_url)     a table or Parquet to an archive
+    mdlake.open(archive_url)                     an archive as a table
+    mdlake.load_model(artifact_url)              an artifact as a torch module
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mdlake.errors import (
+    ConflictError,
+    CorruptError,
+    InvalidArgumentError,
+    MdlakeError,
+    StoreError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+    from mdlake.archive.encode import EncodeReport
+    from mdlake.archive.reader import Archive
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConflictError",
+    "CorruptError",
+    "InvalidArgumentError",
+    "MdlakeError",
+    "StoreError",
+    "TruncatedError",
+    "UnsupportedVersionError",
+    "encode",
+    "load_model",
+    "open",
+]
+
+
+def encode(
+    source: pa.Table | str,
+    archive: str,
+    effort: str = "default",
+    *,
+    processes: int = 1,
+    storage: Mapping[str, str] | None = None,
+    **options: Any,
+) -> EncodeReport:
+    """Encodes a table, or the Parquet at a URL, to an archive.
+
+    Args:
+        source: a `pyarrow.Table`, a Parquet file, a folder of them, or a URL of either.
+        archive: URL of the archive; a new version is committed there.
+        effort: `fast`, `default` or `max`.
+        processes: how many files are encoded at once.
+        storage: credentials and endpoint under obstore's names; else the environment's.
+        options: other fields of `mdlake.archive.options.EncodeOptions`.
+
+    Raises:
+        InvalidArgumentError, StoreError, ConflictError, CorruptError, TruncatedError.
+    """
+    from mdlake.archive.encode import encode as run
+    from mdlake.archive.encode import encode_table
+    from mdlake.archive.options import EncodeOptions
+    from mdlake.engine import LocalEngine
+
+    url = source if isinstance(source, str) else ""
+    chosen = EncodeOptions(url, archive, effort, storage=dict(storage or {}), **options)
+    if isinstance(source, str):
+        return run(chosen, LocalEngine(processes))
+    return encode_table(source, chosen)
+
+
+def open(url: str, version: int | None = None, storage: Mapping[str, str] | None = None) -> Archive:
+    """Opens an archive's `version`, the newest by default, for reading; blocks are fetched when asked for."""
+    from mdlake.archive.reader import Archive
+
+    return Archive.open(url, version, storage)
+
+
+def load_model(url: str, storage: Mapping[str, str] | None = None) -> torch.nn.Module:
+    """The network in an artifact, decoded and in evaluation mode. Nothing in the artifact is run."""
+    from mdlake.artifact import load_model as load
+
+    return load(url, storage)

@@ -1,0 +1,131 @@
+"""Data files: Parquet whose cells are blocks, one Parquet row group per block row.
+
+Plain, uncompressed, with page checksums and nothing else: any Parquet reader lists the blocks, while ours
+goes straight to a block's bytes, whose place, length and CRC-32 the manifest has. So a damaged footer can
+neither crash a reader nor swap two blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mdlake import block
+from mdlake.archive.bounds import bounds
+from mdlake.archive.layout import DATA_FOLDER, BlockEntry
+from mdlake.errors import located
+from mdlake.lake.store import Store
+
+_IN_MEMORY = 64 << 20
+_PIECE = 4 << 20
+
+
+def container_names(names: Sequence[str]) -> list[str]:
+    """Column names for the container: Parquet tools stumble over equal names and names that differ by case."""
+    taken: set[str] = set()
+    unique = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate.lower() in taken:
+            number += 1
+            candidate = f"{name}~{number}"
+        taken.add(candidate.lower())
+        unique.append(candidate)
+    return unique
+
+
+@dataclass
+class ContainerWriter:
+    """Encodes block rows into one data file, held in memory while it is small and on disk when it is not."""
+
+    schema: pa.Schema
+    effort: str
+    coders: tuple[str, ...] | None
+    file: IO[bytes]
+    rows: list[int] = field(default_factory=list)
+    blocks: list[list[BlockEntry]] = field(default_factory=list)
+    _parquet: pq.ParquetWriter | None = None
+
+    def add(self, columns: list[pa.Array], rows: int) -> None:
+        """Encodes one block row. Takes the arrays out of `columns`, so that each is freed when it is encoded."""
+        encoded: list[bytes] = []
+        entries: list[BlockEntry] = []
+        for column in self.schema:
+            array = columns.pop(0)
+            with located(column=column.name):
+                data = block.encode_array(array, self.effort, self.coders)
+                entries.append(_entry(array, data))
+            encoded.append(data)
+        self.rows.append(rows)
+        self.blocks.append(entries)
+        if encoded:
+            self._write(encoded)
+
+    def finish(self) -> tuple[list[list[BlockEntry]], int, str]:
+        """Closes the file: its blocks with their offsets, its bytes, its SHA-256. (.., 0, "") if it is empty."""
+        if self._parquet is None:
+            return self.blocks, 0, ""
+        self._parquet.close()
+        size = self.file.tell()
+        self._place(pq.read_metadata(self.file))
+        self.file.seek(0)
+        digest = hashlib.sha256()
+        while piece := self.file.read(_PIECE):
+            digest.update(piece)
+        return self.blocks, size, digest.hexdigest()
+
+    def put(self, store: Store, sha256: str) -> str:
+        """Writes the file to the store under its content's name."""
+        path = f"{DATA_FOLDER}/{sha256[:32]}.parquet"
+        self.file.seek(0)
+        store.put(path, self.file)
+        return path
+
+    def _write(self, encoded: list[bytes]) -> None:
+        if self._parquet is None:
+            names = container_names(self.schema.names)
+            cells = pa.schema([pa.field(name, pa.large_binary(), nullable=False) for name in names])
+            self._parquet = _parquet_writer(self.file, cells)
+        cells = self._parquet.schema
+        arrays = [pa.array([data], pa.large_binary()) for data in encoded]
+        self._parquet.write_table(pa.Table.from_arrays(arrays, schema=cells))
+
+    def _place(self, footer: Any) -> None:
+        """A plain page ends with its only value, so a block is the last bytes of its column chunk."""
+        for row, entries in enumerate(self.blocks):
+            for column, entry in enumerate(entries):
+                chunk = footer.row_group(row).column(column)
+                end = chunk.data_page_offset + chunk.total_compressed_size
+                entries[column] = replace(entry, offset=end - entry.bytes)
+
+
+@contextmanager
+def container_writer(schema: pa.Schema, effort: str, coders: tuple[str, ...] | None) -> Iterator[ContainerWriter]:
+    """A writer of one data file; its scratch space is gone afterwards."""
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as scratch:
+        yield ContainerWriter(schema, effort, coders, scratch)
+
+
+def _entry(array: pa.Array, data: bytes) -> BlockEntry:
+    low, high = bounds(array)
+    chain = block.describe(data).chain
+    return BlockEntry(0, len(data), block.checksum(data), array.nbytes, array.null_count, chain, low, high)
+
+
+def _parquet_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression="NONE",
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
+        store_schema=False,
+    )

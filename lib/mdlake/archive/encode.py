@@ -1,0 +1,321 @@
+"""encode: Parquet to an archive. plan -> tasks -> commit.
+
+A task takes one source file, or some of its row groups if it is large, to one data file. Killed anywhere, the
+same command continues where it stopped; run again, it finds its work done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import pyarrow as pa
+
+import mdlake
+from mdlake import block
+from mdlake.archive import resume
+from mdlake.archive.container import container_writer
+from mdlake.archive.layout import DATA_FOLDER, ArchiveManifest, DataFile, SourceEntry
+from mdlake.archive.options import EncodeOptions
+from mdlake.archive.planning import row_group_ranges, select_columns, shared_schemas
+from mdlake.archive.source import Footer, block_rows, read_footers, read_rows
+from mdlake.archive.spread import Progress, spread
+from mdlake.engine import Engine
+from mdlake.errors import ConflictError, CorruptError, InvalidArgumentError, located
+from mdlake.lake.dataset import list_parquet
+from mdlake.lake.manifest import (
+    commit_manifest,
+    manifest_bytes,
+    manifest_path,
+    newest_version,
+    read_manifest,
+)
+from mdlake.lake.store import Store, open_store
+from mdlake.lake.url import parse_url
+
+_BLOCK_ROWS_PER_FILE = 16
+
+
+@dataclass(frozen=True)
+class EncodeTask:
+    """Row groups `first` up to `end` of one source file, to become one data file."""
+
+    source: Store
+    path: str
+    first: int
+    end: int
+    rows: int
+    row_bytes: float
+    schema: pa.Schema  # of the columns to keep
+    archive: Store
+    options: EncodeOptions
+    source_index: int
+    schema_index: int
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        return f"encode {self.path}, row groups {self.first} to {self.end}"
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """A data file; `reused` if an earlier, killed run had made it."""
+
+    file: DataFile
+    fingerprint: str = ""
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class EncodePlan:
+    """What is to be done from version `base` on; `done` if that version already is the result."""
+
+    options: EncodeOptions
+    archive: Store
+    base: int
+    schemas: tuple[pa.Schema, ...]
+    sources: tuple[SourceEntry, ...]
+    tasks: tuple[EncodeTask, ...]
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What an archive's version holds, and how much of it was there before this run."""
+
+    archive: str
+    version: int
+    rows: int
+    columns: int
+    blocks: int
+    source_bytes: int
+    arrow_bytes: int
+    archive_bytes: int  # data files and manifest
+    tasks: int
+    reused_tasks: int
+    already_done: bool
+
+
+def encode(options: EncodeOptions, engine: Engine | None = None, progress: Progress | None = None) -> EncodeReport:
+    """Encodes `options.source` to `options.archive` and commits it."""
+    planned = plan(options)
+    return commit(planned, spread(run, planned.tasks, engine, progress))
+
+
+def plan(options: EncodeOptions) -> EncodePlan:
+    """Reads the source's footers and decides the tasks; writes nothing."""
+    _check_options(options)
+    archive = open_store(options.archive, options.storage)
+    base = newest_version(archive)
+    previous = _previous(archive, base)
+    footers = read_footers(list_parquet(options.source, options.storage), options.storage)
+    schemas, numbers = shared_schemas(footers, options.columns)
+    sources = tuple(SourceEntry(f.file.path, f.file.size, f.metadata.num_rows, f.sha256) for f in footers)
+    if previous:
+        if previous.sources != sources and not options.overwrite:
+            raise InvalidArgumentError(
+                "this archive was made from another source; choose another place, or overwrite", url=archive.url
+            )
+        newest_source = max(footer.file.modified for footer in footers)
+        untouched = newest_source <= archive.head(manifest_path(base)).modified
+        if untouched and previous.sources == sources and previous.options == options.recorded():
+            return EncodePlan(options, archive, base, schemas, sources, (), done=True)
+    tasks = [
+        task
+        for index, footer in enumerate(footers)
+        for task in _tasks(footer, options, archive, schemas, index, numbers[index])
+    ]
+    return EncodePlan(options, archive, base, schemas, sources, tuple(tasks))
+
+
+def run(task: EncodeTask) -> EncodeResult:
+    """Encodes one task's rows to a data file, or takes the file that a killed run left."""
+    saved = resume.load(task.archive, task.fingerprint, len(task.schema))
+    if saved:
+        placed = replace(saved, source=task.source_index, schema=task.schema_index)
+        return EncodeResult(placed, task.fingerprint, reused=True)
+    with located(file=task.source.url_of(task.path)):
+        file = _encode_rows(_read(task), task.schema, task.options, task.archive)
+    if sum(file.rows) != task.rows:
+        raise CorruptError(
+            f"the footer promises {task.rows} rows, {sum(file.rows)} were read; restore it from a backup",
+            file=task.source.url_of(task.path),
+        )
+    file = replace(
+        file,
+        source=task.source_index,
+        first_row_group=task.first,
+        end_row_group=task.end,
+        schema=task.schema_index,
+    )
+    resume.save(task.archive, task.fingerprint, file)
+    return EncodeResult(file, task.fingerprint)
+
+
+def commit(planned: EncodePlan, results: Sequence[EncodeResult]) -> EncodeReport:
+    """Makes the data files of all tasks the archive's next version."""
+    archive, base = planned.archive, planned.base
+    if planned.done:
+        manifest = ArchiveManifest.from_json(read_manifest(archive, base)[1])
+        return _report(planned, manifest, base, results)
+    files = tuple(result.file for result in results)
+    url = parse_url(planned.options.source).url if planned.options.source else ""
+    manifest = ArchiveManifest(planned.schemas, files, planned.options.recorded(), url, planned.sources)
+    version = _commit(archive, manifest, base, planned.options.overwrite or bool(planned.sources))
+    archive.delete(resume.sidecar_path(result.fingerprint) for result in results if result.fingerprint)
+    return _report(planned, manifest, version, results)
+
+
+def encode_table(table: pa.Table, options: EncodeOptions) -> EncodeReport:
+    """Encodes a table in memory; `options.source` is ignored."""
+    _check_options(options)
+    options = replace(options, source="")
+    kept = select_columns(table.schema, options.columns)
+    table = table.select([i for i, name in enumerate(table.schema.names) if name in kept.names])
+    archive = open_store(options.archive, options.storage)
+    base = newest_version(archive)
+    _previous(archive, base)
+    pieces = _table_rows(table, options)
+    files = []
+    for _, group in groupby(enumerate(pieces), lambda item: item[0] // _BLOCK_ROWS_PER_FILE):
+        files.append(_encode_rows((piece for _, piece in group), table.schema, options, archive))
+    planned = EncodePlan(options, archive, base, (table.schema,), (), ())
+    return commit(planned, [EncodeResult(file) for file in files])
+
+
+def _check_options(options: EncodeOptions) -> None:
+    if options.effort not in block.EFFORTS:
+        raise InvalidArgumentError(f"effort {options.effort!r} is unknown; choose one of {', '.join(block.EFFORTS)}")
+    for coder in options.coders or ():
+        if coder not in block.CODERS:
+            raise InvalidArgumentError(f"coder {coder!r} is unknown; choose of {', '.join(block.CODERS)}")
+    if options.source:
+        source, archive = parse_url(options.source).url, parse_url(options.archive).url
+        if f"{archive}/".startswith(f"{source}/"):
+            raise InvalidArgumentError("the archive would lie inside its source; choose a place beside it")
+
+
+def _previous(archive: Store, base: int) -> ArchiveManifest | None:
+    if not base:
+        return None
+    body = read_manifest(archive, base)[1]
+    if body["kind"] != "archive":
+        raise InvalidArgumentError("this folder holds shards, not an archive; choose another", url=archive.url)
+    return ArchiveManifest.from_json(body)
+
+
+def _tasks(
+    footer: Footer,
+    options: EncodeOptions,
+    archive: Store,
+    schemas: Sequence[pa.Schema],
+    source_index: int,
+    schema_index: int,
+) -> Iterator[EncodeTask]:
+    """Splits a file where its row groups make about 16 block rows."""
+    row_bytes = footer.row_bytes
+    per_block = min(options.rows_per_block, options.bytes_per_block / row_bytes if row_bytes else 1 << 62)
+    store = open_store(footer.file.root, options.storage)
+    counts = [footer.metadata.row_group(i).num_rows for i in range(footer.metadata.num_row_groups)]
+    for first, end in row_group_ranges(counts, _BLOCK_ROWS_PER_FILE * per_block):
+        yield EncodeTask(
+            store,
+            footer.file.path,
+            first,
+            end,
+            sum(counts[first:end]),
+            row_bytes,
+            schemas[schema_index],
+            archive,
+            options,
+            source_index,
+            schema_index,
+            _fingerprint(footer, options, first, end),
+        )
+
+
+def _fingerprint(footer: Footer, options: EncodeOptions, first: int, end: int) -> str:
+    facts: Mapping[str, object] = {
+        "url": footer.file.url,
+        "size": footer.file.size,
+        "modified": footer.file.modified.isoformat(),
+        "etag": footer.file.etag,
+        "footer": footer.sha256,
+        "row_groups": [first, end],
+        "options": options.recorded(),
+        "release": mdlake.__version__,
+        "block_version": block.VERSION,
+    }
+    return resume.fingerprint(facts)
+
+
+def _read(task: EncodeTask) -> Iterator[tuple[list[pa.Array], int]]:
+    if not len(task.schema):  # no column carries the count, the footer does
+        yield from [([], task.rows)] if task.rows else []
+        return
+    names = task.options.columns
+    batch_bytes = task.options.bytes_per_block // 4
+    groups = range(task.first, task.end)
+    batches = read_rows(task.source, task.path, groups, task.row_bytes, batch_bytes, names)
+    yield from block_rows(batches, task.schema, task.options.rows_per_block, task.options.bytes_per_block)
+
+
+def _table_rows(table: pa.Table, options: EncodeOptions) -> Iterator[tuple[list[pa.Array], int]]:
+    if not table.num_columns:
+        yield from [([], table.num_rows)] if table.num_rows else []
+        return
+    batches = iter(table.to_batches(max_chunksize=min(options.rows_per_block, 1 << 16)))
+    yield from block_rows(batches, table.schema, options.rows_per_block, options.bytes_per_block)
+
+
+def _encode_rows(
+    pieces: Iterator[tuple[list[pa.Array], int]], schema: pa.Schema, options: EncodeOptions, archive: Store
+) -> DataFile:
+    with container_writer(schema, options.effort, options.coders) as container:
+        for arrays, rows in pieces:
+            container.add(arrays, rows)
+        blocks, size, sha256 = container.finish()
+        path = container.put(archive, sha256) if size else ""
+        grid = tuple(tuple(row) for row in blocks)
+        return DataFile(path, size, sha256, 0, 0, 0, tuple(container.rows), grid)
+
+
+def _commit(archive: Store, manifest: ArchiveManifest, base: int, replace_other: bool) -> int:
+    """Commits unless the newest version says the same already."""
+    body = manifest.to_json()
+    if base and archive.get(manifest_path(base)) == manifest_bytes(body):
+        return base
+    if base and not replace_other:
+        raise InvalidArgumentError(
+            "this archive holds another table; choose another place, or overwrite", url=archive.url
+        )
+    present = {info.path: info.size for info in archive.list(DATA_FOLDER)}
+    for file in manifest.files:
+        if file.path and present.get(file.path) != file.bytes:
+            raise ConflictError(
+                f"{file.path} was deleted while this write was at work; run again, and vacuum with a longer grace",
+                url=archive.url,
+            )
+    return commit_manifest(archive, body, base)
+
+
+def _report(
+    planned: EncodePlan, manifest: ArchiveManifest, version: int, results: Sequence[EncodeResult]
+) -> EncodeReport:
+    blocks = [entry for file in manifest.files for row in file.blocks for entry in row]
+    size = planned.archive.head(manifest_path(version)).size
+    return EncodeReport(
+        archive=planned.archive.url,
+        version=version,
+        rows=manifest.num_rows,
+        columns=len(manifest.schema),
+        blocks=len(blocks),
+        source_bytes=sum(entry.bytes for entry in manifest.sources),
+        arrow_bytes=sum(entry.raw_bytes for entry in blocks),
+        archive_bytes=size + sum(file.bytes for file in manifest.files),
+        tasks=len(results),
+        reused_tasks=sum(result.reused for result in results),
+        already_done=planned.done or version == planned.base,
+    )

@@ -1,0 +1,95 @@
+"""The options of the table verbs: one frozen dataclass each, filled alike by Python, the command line, Spark
+jobs and TOML files. `storage` holds credentials: it is never stored, compared or shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from mdlake.errors import InvalidArgumentError
+
+Storage = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """Parquet at `source` to blocks at `archive`.
+
+    A block row has at most `rows_per_block` rows and about `bytes_per_block` Arrow bytes. `columns`: names to
+    keep, all by default. `coders`: entropy coders that may be used, those of the effort by default.
+    `overwrite`: allow a new version of an archive that was made from something else.
+    """
+
+    source: str
+    archive: str
+    effort: str = "default"
+    rows_per_block: int = 1 << 20
+    bytes_per_block: int = 256 << 20
+    columns: tuple[str, ...] | None = None
+    coders: tuple[str, ...] | None = None
+    overwrite: bool = False
+    storage: Storage = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("rows_per_block", "bytes_per_block"):
+            if getattr(self, name) < 1:
+                raise InvalidArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def recorded(self) -> dict[str, Any]:
+        """The options that decide what is in the archive, as the manifest records them."""
+        return {
+            "effort": self.effort,
+            "rows_per_block": self.rows_per_block,
+            "bytes_per_block": self.bytes_per_block,
+            "columns": list(self.columns) if self.columns is not None else None,
+            "coders": list(self.coders) if self.coders is not None else None,
+        }
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """The archive's `version` (the newest by default) to Parquet at `target`: a file if it ends in .parquet, else
+    a folder with the source's files. `compression` is Parquet's."""
+
+    archive: str
+    target: str
+    version: int | None = None
+    columns: tuple[str, ...] | None = None
+    compression: str = "zstd"
+    storage: Storage = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Check every byte of an archive and, if there is a `source`, compare with it bit for bit."""
+
+    archive: str
+    source: str | None = None
+    version: int | None = None
+    storage: Storage = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class VacuumOptions:
+    """Delete manifests older than `retention` (never the newest), then what no manifest refers to.
+
+    `grace`: an unreferenced file younger than this may belong to a running writer and stays.
+    """
+
+    archive: str
+    retention: timedelta = timedelta(days=30)
+    grace: timedelta = timedelta(days=7)
+    dry_run: bool = False
+    storage: Storage = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """Describe what an archive's `version` holds."""
+
+    archive: str
+    version: int | None = None
+    storage: Storage = field(default_factory=dict, repr=False, compare=False)

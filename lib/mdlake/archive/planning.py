@@ -1,0 +1,56 @@
+"""Decisions of an encode plan: which schema the files share, which row groups make a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from mdlake.archive.source import Footer
+from mdlake.errors import InvalidArgumentError
+
+
+def select_columns(schema: pa.Schema, columns: tuple[str, ...] | None) -> pa.Schema:
+    """The columns of these names, in the schema's order; all by default."""
+    if columns is None:
+        return schema
+    missing = sorted(set(columns) - set(schema.names))
+    if missing or not columns:
+        raise InvalidArgumentError(f"there are no columns {missing}; there are {schema.names}")
+    return pa.schema([column for column in schema if column.name in columns], schema.metadata)
+
+
+def shared_schemas(
+    footers: Sequence[Footer], columns: tuple[str, ...] | None
+) -> tuple[tuple[pa.Schema, ...], list[int]]:
+    """The distinct schemas, and each file's index among them. They may differ in metadata alone."""
+    found: list[pa.Schema] = []
+    numbers = []
+    for footer in footers:
+        schema = select_columns(footer.schema, columns)
+        if found and not schema.equals(found[0], check_metadata=False):
+            raise InvalidArgumentError(_difference(found[0], schema), file=footer.file.url)
+        same = (i for i, known in enumerate(found) if known.equals(schema, check_metadata=True))
+        number = next(same, len(found))
+        if number == len(found):
+            found.append(schema)
+        numbers.append(number)
+    return tuple(found), numbers
+
+
+def _difference(expected: pa.Schema, found: pa.Schema) -> str:
+    for i, (one, other) in enumerate(zip(expected, found, strict=False)):
+        if not one.equals(other):
+            return f"column {i} is {other}, in the first file it is {one}; all files must have the same columns"
+    return f"has {len(found)} columns, the first file has {len(expected)}; all files must have the same"
+
+
+def row_group_ranges(counts: Sequence[int], most: float) -> Iterator[tuple[int, int]]:
+    """Ranges of row groups of at most `most` rows, or of one row group; one empty range if there are none."""
+    first = rows = 0
+    for i, count in enumerate(counts):
+        if i > first and rows + count > most:
+            yield first, i
+            first, rows = i, 0
+        rows += count
+    yield first, len(counts)

@@ -1,0 +1,163 @@
+"""An archive as a table: schema and rows from the manifest, blocks fetched when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from mdlake import block
+from mdlake.archive.layout import ArchiveManifest, BlockEntry, DataFile
+from mdlake.archive.pruning import Filter, as_expression, filter_columns, surviving
+from mdlake.errors import CorruptError, InvalidArgumentError, StoreError, TruncatedError, located
+from mdlake.lake.faults import is_missing
+from mdlake.lake.manifest import read_manifest
+from mdlake.lake.store import Store, open_store
+
+Columns = Sequence[str | int] | None
+"""Names (all columns of that name) or positions; None: all columns."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One version of an archive, open for reading."""
+
+    store: Store
+    version: int
+    manifest: ArchiveManifest
+
+    @staticmethod
+    def open(url: str, version: int | None = None, storage: Mapping[str, str] | None = None) -> Archive:
+        store = open_store(url, storage)
+        version, body = read_manifest(store, version)
+        with located(file=store.url):
+            return Archive(store, version, ArchiveManifest.from_json(body))
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.manifest.schema
+
+    @property
+    def num_rows(self) -> int:
+        return self.manifest.num_rows
+
+    def to_table(self, columns: Columns = None, filter: Filter = None) -> pa.Table:
+        """The rows that pass `filter`, in order, as one table.
+
+        Args:
+            columns: names or positions of the columns to return; only their blocks are read.
+            filter: an Arrow expression or pyarrow's tuples. Block rows in which it cannot hold are not read.
+
+        Raises:
+            InvalidArgumentError: an unknown column, a filter that does not fit.
+            CorruptError, TruncatedError, UnsupportedVersionError, StoreError: the archive is damaged or gone.
+        """
+        positions = self.positions(columns)
+        batches = list(self.to_batches(columns, filter))
+        schema = self._schema_of(positions)
+        if not batches:
+            return schema.empty_table()
+        return pa.Table.from_batches(batches, schema)
+
+    def to_batches(self, columns: Columns = None, filter: Filter = None) -> Iterator[pa.RecordBatch]:
+        """As `to_table`, one block row after another, so that memory holds one at a time."""
+        positions = self.positions(columns)
+        expression = as_expression(filter)
+        used = filter_columns(expression, self.schema) if expression is not None else []
+        places = [(file, row) for file in self.manifest.files for row in range(len(file.rows))]
+        kept = set(range(len(places)))
+        if expression is not None:
+            grid = [(file.rows[row], file.blocks[row]) for file, row in places]
+            kept = surviving(expression, self.schema, used, grid)
+        schema = self._schema_of(positions)
+        needed = sorted({*positions, *used})
+        for number, (file, row) in enumerate(places):
+            if number not in kept:
+                continue
+            arrays = dict(zip(needed, self.read_blocks(file, row, needed), strict=True))
+            if expression is None:
+                yield _batch([arrays[i] for i in positions], file.rows[row], schema)
+            else:
+                yield from _filtered(arrays, file.rows[row], self.schema, positions, expression)
+
+    def read_blocks(self, file: DataFile, row: int, columns: Sequence[int]) -> list[pa.Array]:
+        """The arrays of some columns of one block row: each block is checked against the manifest, then
+        decoded."""
+        entries = [file.blocks[row][column] for column in columns]
+        if not entries:
+            return []
+        arrays = []
+        with located(file=self.store.url_of(file.path), row_group=row):
+            parts = self._fetch(file, entries)
+            for column, entry, data in zip(columns, entries, parts, strict=True):
+                field = self.schema.field(column)
+                with located(column=field.name):
+                    arrays.append(_decode(data, entry, field.type, file.rows[row]))
+        return arrays
+
+    def positions(self, columns: Columns) -> list[int]:
+        """The positions of the columns asked for, in the order asked for."""
+        names = self.schema.names
+        if columns is None:
+            return list(range(len(names)))
+        found: list[int] = []
+        for wanted in columns:
+            if isinstance(wanted, str):
+                matches = [i for i, name in enumerate(names) if name == wanted]
+            else:
+                matches = [wanted] if 0 <= wanted < len(names) else []
+            if not matches:
+                raise InvalidArgumentError(f"there is no column {wanted!r}; there are {names}")
+            found.extend(matches)
+        return found
+
+    def _schema_of(self, positions: Sequence[int]) -> pa.Schema:
+        return pa.schema([self.schema.field(i) for i in positions], self.schema.metadata)
+
+    def _fetch(self, file: DataFile, entries: Sequence[BlockEntry]) -> list[memoryview]:
+        try:
+            starts, lengths = [entry.offset for entry in entries], [entry.bytes for entry in entries]
+            parts = self.store.get_ranges(file.path, starts, lengths)
+        except StoreError as error:
+            if not is_missing(error):
+                self._check_size(file)
+            raise
+        for entry, part in zip(entries, parts, strict=True):
+            if len(part) != entry.bytes:
+                self._check_size(file)
+                raise TruncatedError(f"asked for {entry.bytes} bytes at {entry.offset}, found {len(part)}")
+        return parts
+
+    def _check_size(self, file: DataFile) -> None:
+        found = self.store.head(file.path).size
+        if found < file.bytes:
+            raise TruncatedError(f"the file has {found} bytes, expected {file.bytes}; restore it from a backup")
+
+
+def _decode(data: memoryview, entry: BlockEntry, kind: pa.DataType, rows: int) -> pa.Array:
+    if block.checksum(data) != entry.crc32:
+        raise CorruptError("this block is not the one that the manifest names; restore the file from a backup")
+    array = block.decode_array(data, kind, length=rows)
+    if array.null_count != entry.nulls:
+        raise CorruptError(f"the block has {array.null_count} nulls, the manifest says {entry.nulls}")
+    return array
+
+
+def _batch(arrays: list[pa.Array], rows: int, schema: pa.Schema) -> pa.RecordBatch:
+    if arrays:
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    nothing = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
+    return pa.RecordBatch.from_struct_array(nothing).replace_schema_metadata(schema.metadata)
+
+
+def _filtered(
+    arrays: Mapping[int, pa.Array], rows: int, schema: pa.Schema, positions: Sequence[int], expression: object
+) -> Iterator[pa.RecordBatch]:
+    order = list(arrays)
+    held = pa.Table.from_arrays(list(arrays.values()), schema=pa.schema([schema.field(i) for i in order]))
+    passed = held.filter(expression)
+    wanted = passed.select([order.index(i) for i in positions]).replace_schema_metadata(schema.metadata)
+    if not passed.num_rows:
+        return
+    yield from wanted.to_batches() if positions else [_batch([], passed.num_rows, wanted.schema)]

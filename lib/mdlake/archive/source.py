@@ -1,0 +1,155 @@
+"""Reading Parquet sources: their footers for planning, their rows as block rows.
+
+A block row is the rows that become one block per column. Where it begins and ends depends on the source and the
+options alone, so that any engine makes the same archive. Memory holds one block row and one batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, TruncatedError, located
+from mdlake.lake.dataset import SourceFile
+from mdlake.lake.store import Store, open_store
+
+_MAGIC = b"PAR1"
+_ENCRYPTED = b"PARE"
+_TAIL = 64 << 10
+_BATCH_ROWS = 16_384
+_FOOTER_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Footer:
+    """A source file, what its Parquet footer says, and the SHA-256 of that footer."""
+
+    file: SourceFile
+    metadata: Any  # pq.FileMetaData
+    schema: pa.Schema
+    sha256: str
+
+    @property
+    def row_bytes(self) -> float:
+        """An estimate of the Arrow bytes of a row."""
+        groups = [self.metadata.row_group(i) for i in range(self.metadata.num_row_groups)]
+        rows = sum(group.num_rows for group in groups)
+        return sum(group.total_byte_size for group in groups) / rows if rows else 0.0
+
+
+def read_footers(files: list[SourceFile], storage: Mapping[str, str]) -> list[Footer]:
+    """The footers of all files, several at a time: a lake's latency is paid once, not per file."""
+    with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
+        return list(pool.map(lambda file: _read_footer(file, storage), files))
+
+
+def read_rows(
+    store: Store,
+    path: str,
+    row_groups: range,
+    row_bytes: float,
+    batch_bytes: int,
+    columns: tuple[str, ...] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The rows of some row groups, in batches of at most about `batch_bytes`; `columns`: names to keep."""
+    rows = max(1, min(_BATCH_ROWS, int(batch_bytes / row_bytes) if row_bytes else _BATCH_ROWS))
+    with parquet_faults(store.url_of(path)), store.reader(path) as file:
+        reader = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
+        names = None if columns is None else list(columns)
+        for batch in reader.iter_batches(rows, list(row_groups), names, use_threads=False):
+            if names is not None:  # a dotted name also selects a struct's field
+                batch = batch.select([i for i, name in enumerate(batch.schema.names) if name in names])
+            yield batch
+
+
+def block_rows(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, max_rows: int, max_bytes: int
+) -> Iterator[tuple[list[pa.Array], int]]:
+    """Gathers batches to block rows: (an array per column, the number of rows)."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        while batch.num_rows:
+            piece = batch.slice(0, max_rows - rows)
+            batch = batch.slice(piece.num_rows)
+            held.append(piece)
+            rows += piece.num_rows
+            size += _bytes(piece)
+            if rows == max_rows or size >= max_bytes:
+                yield _joined(held, schema), rows
+                held, rows, size = [], 0, 0
+    if rows:
+        yield _joined(held, schema), rows
+
+
+@contextmanager
+def parquet_faults(url: str) -> Iterator[None]:
+    """Turns what pyarrow raises over damaged Parquet into `CorruptError`."""
+    with located(file=url):
+        try:
+            yield
+        except MdlakeError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptError(f"cannot read this Parquet file: {error}; restore it from a backup") from error
+
+
+def join_chunks(chunks: pa.ChunkedArray) -> pa.Array:
+    """One array of all chunks."""
+    if chunks.num_chunks == 1:
+        return chunks.chunk(0)
+    if pa.types.is_dictionary(chunks.type):
+        chunks = chunks.unify_dictionaries()
+    joined = chunks.combine_chunks()
+    return joined if isinstance(joined, pa.Array) else pa.concat_arrays(joined.chunks)
+
+
+def _read_footer(file: SourceFile, storage: Mapping[str, str]) -> Footer:
+    store = open_store(file.root, storage)
+    with parquet_faults(file.url):
+        raw = _footer_bytes(store, file)
+        metadata = pq.read_metadata(pa.BufferReader(_MAGIC + raw))
+        return Footer(file, metadata, _arrow_schema(raw), hashlib.sha256(raw).hexdigest())
+
+
+def _arrow_schema(raw: bytes) -> pa.Schema:
+    return pq.read_schema(pa.BufferReader(_MAGIC + raw))
+
+
+def _footer_bytes(store: Store, file: SourceFile) -> bytes:
+    """The footer with its length and closing magic."""
+    if file.size < 12:
+        raise TruncatedError(f"{file.size} bytes are no Parquet file; write it again")
+    length = min(_TAIL, file.size)
+    tail = store.get_range(file.path, file.size - length, length)
+    if tail[-4:] == _ENCRYPTED:
+        raise InvalidArgumentError("this Parquet file is encrypted; decrypt it first")
+    if tail[-4:] != _MAGIC:
+        if store.get_range(file.path, 0, 4) == _MAGIC:
+            raise TruncatedError("begins as a Parquet file but has no footer: it is cut; write it again")
+        raise InvalidArgumentError("not a Parquet file; convert it to Parquet first")
+    needed = int.from_bytes(tail[-8:-4], "little") + 8
+    if needed > file.size - 4:
+        raise CorruptError(f"the Parquet footer claims {needed} bytes of {file.size}; restore it from a backup")
+    if needed > len(tail):
+        return store.get_range(file.path, file.size - needed, needed)
+    return tail[-needed:]
+
+
+def _joined(held: list[pa.RecordBatch], schema: pa.Schema) -> list[pa.Array]:
+    kinds = [field.type for field in schema]
+    return [join_chunks(pa.chunked_array([batch.column(i) for batch in held], kind)) for i, kind in enumerate(kinds)]
+
+
+def _bytes(batch: pa.RecordBatch) -> int:
+    """Arrow bytes of a batch; dictionaries are left out, as all batches of a row group share them."""
+    return sum(
+        column.indices.nbytes if isinstance(column, pa.DictionaryArray) else column.nbytes for column in batch.columns
+    )
