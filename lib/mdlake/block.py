@@ -37,7 +37,7 @@ _GUARDS: tuple[type[Encoding], ...] = (Zstd, Plain)
 _EFFORTS = {
     "fast": Effort(_STATIC, STEPS, _GUARDS, depth=2, sample=4096, keep=1),
     "default": Effort(_STATIC, STEPS, _GUARDS, depth=3, sample=8192, keep=2),
-    "max": Effort(LEAVES, STEPS, _GUARDS, depth=4, sample=16384, keep=4),
+    "max": Effort(LEAVES, STEPS, _GUARDS, depth=3, sample=16384, keep=3),
 }
 EFFORTS = tuple(_EFFORTS)
 CODERS = tuple(leaf.name for leaf in LEAVES if leaf not in (Plain, Constant))

@@ -72,9 +72,12 @@ def _flatten(array: pa.Array, role: str) -> Iterator[tuple[str, Stream]]:
     type_ = array.type
     if t.is_null(type_):
         return
-    yield role + "validity", array.is_valid().cast(pa.uint8()).to_numpy(zero_copy_only=False)
+    if t.is_dictionary(type_):
+        yield from _flatten_dictionary(array, role)
+        return
+    yield role + "validity", _validity(array)
     valid = array.drop_null() if array.null_count else array
-    if kind := fixed_kind(type_):
+    if (kind := fixed_kind(type_)) is not None:
         yield role + "values", _fixed(valid, kind)
     elif t.is_boolean(type_):
         yield role + "values", valid.cast(pa.uint8()).to_numpy(zero_copy_only=False)
@@ -82,10 +85,6 @@ def _flatten(array: pa.Array, role: str) -> Iterator[tuple[str, Stream]]:
         yield from _limbs(valid, role)
     elif _is_bytes(type_):
         yield role + "values", _strings(valid)
-    elif t.is_dictionary(type_):
-        yield role + "dictionary.count", np.array([len(valid.dictionary)], np.int64)
-        yield role + "indices", _fixed(valid.indices, _NUMERIC[type_.index_type])
-        yield from _flatten(valid.dictionary, role + "dictionary.")
     elif t.is_struct(type_):
         for field, child in zip(type_, valid.flatten(), strict=True):
             yield from _flatten(child, f"{role}{field.name}.")
@@ -99,12 +98,24 @@ def _flatten(array: pa.Array, role: str) -> Iterator[tuple[str, Stream]]:
         raise InvalidArgumentError(f"type {type_} is not known to the block format; cast the column")
 
 
+def _flatten_dictionary(array: pa.DictionaryArray, role: str) -> Iterator[tuple[str, Stream]]:
+    """By its indices: a null entry of the dictionary is a value like any other, and stays one."""
+    yield role + "validity", _validity(array.indices)
+    yield role + "dictionary.count", np.array([len(array.dictionary)], np.int64)
+    yield role + "indices", _fixed(array.indices.drop_null(), _NUMERIC[array.type.index_type])
+    yield from _flatten(array.dictionary, role + "dictionary.")
+
+
+def _validity(array: pa.Array) -> np.ndarray:
+    return array.is_valid().cast(pa.uint8()).to_numpy(zero_copy_only=False)
+
+
 def _rebuild(type_: pa.DataType, count: int, source: Source, role: str) -> pa.Array:
     if t.is_null(type_):
         return pa.nulls(count)
     validity = _flags(source.take(Kind.U8, count, role + "validity"))
     present = int(np.count_nonzero(validity))
-    if kind := fixed_kind(type_):
+    if (kind := fixed_kind(type_)) is not None:
         values = source.take(kind, present, role + "values")
         return _from_fixed(type_, validity, values)
     if t.is_boolean(type_):
@@ -136,9 +147,7 @@ def _is_bytes(type_: pa.DataType) -> bool:
 
 
 def _fixed(array: pa.Array, kind: Kind) -> np.ndarray:
-    """The values of an array of machine numbers as they lie in memory; under nulls, zeros."""
-    if array.null_count:
-        array = array.drop_null()
+    """The values of an array of machine numbers without nulls, as they lie in memory."""
     data = array.buffers()[1]
     if len(array) == 0 or data is None:
         return np.zeros(0, kind.dtype)

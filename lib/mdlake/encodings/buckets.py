@@ -15,7 +15,7 @@ import numpy as np
 from mdlake.encodings.bit_fields import packed_size
 from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
-from mdlake.kernels import bits, buckets
+from mdlake.kernels import bits, bucket_bits
 from mdlake.streams import kind_of, numbers
 
 MAX_DIRECT = 10
@@ -47,7 +47,7 @@ class Buckets:
             return None
         chosen, extras = np.empty(len(stream), np.uint16), np.empty(len(stream), np.uint64)
         widths = np.empty(len(stream), np.uint8)
-        buckets.split(stream.astype(np.uint64, copy=False), self.direct, self.mantissa, chosen, extras, widths)
+        bucket_bits.split(stream.astype(np.uint64, copy=False), self.direct, self.mantissa, chosen, extras, widths)
         packed = np.zeros(packed_size(int(widths.sum(dtype=np.int64)), 1), np.uint8)
         bits.pack_fields(extras, widths, packed)
         return Buckets(self.direct, self.mantissa, len(packed)), (chosen, packed)
@@ -65,7 +65,7 @@ class Buckets:
             raise CorruptError(f"the buckets need {needed} bytes of bits, found {self.extra}")
         extras, values = np.empty(shape.count, np.uint64), np.empty(shape.count, np.uint64)
         bits.unpack_fields(packed, widths[chosen], extras)
-        buckets.join(chosen, firsts, extras, values)
+        bucket_bits.join(chosen, firsts, extras, values)
         return values.astype(shape.kind.dtype, copy=False)
 
     def write(self, writer: Writer) -> None:

@@ -54,7 +54,8 @@ class Facts:
     def occurrences(self) -> NDArray[np.int64]:
         """How often each distinct value occurs (order not defined)."""
         if isinstance(self.stream, np.ndarray) and self.kind.is_integer and 0 <= self.span <= max(1 << 16, self.count):
-            counts = np.bincount((self.stream.astype(np.int64) - self.low) if self.low else self.stream)
+            bits = bits_of(self.stream)
+            counts = np.bincount(bits - bits[int(np.argmin(self.stream))] if self.count else bits)
             return counts[counts > 0]
         return hashable(self.stream).value_counts().field("counts").to_numpy()
 
