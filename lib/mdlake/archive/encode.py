@@ -218,7 +218,7 @@ def _tasks(
     row_bytes = footer.row_bytes
     per_block = min(options.rows_per_block, options.bytes_per_block / row_bytes if row_bytes else 1 << 62)
     store = open_store(footer.file.root, options.storage)
-    counts = [footer.metadata.row_group(i).num_rows for i in range(footer.metadata.num_row_groups)]
+    counts = footer.group_rows
     for first, end in row_group_ranges(counts, _BLOCK_ROWS_PER_FILE * per_block):
         yield EncodeTask(
             store,

@@ -75,26 +75,11 @@ class Archive:
         for number, (file, row) in enumerate(places):
             if number not in kept:
                 continue
-            arrays = dict(zip(needed, self.read_blocks(file, row, needed), strict=True))
+            arrays = dict(zip(needed, read_blocks(self.store, file, self.schema, row, needed), strict=True))
             if expression is None:
                 yield _batch([arrays[i] for i in positions], file.rows[row], schema)
             else:
                 yield from _filtered(arrays, file.rows[row], self.schema, positions, expression)
-
-    def read_blocks(self, file: DataFile, row: int, columns: Sequence[int]) -> list[pa.Array]:
-        """The arrays of some columns of one block row: each block is checked against the manifest, then
-        decoded."""
-        entries = [file.blocks[row][column] for column in columns]
-        if not entries:
-            return []
-        arrays = []
-        with located(file=self.store.url_of(file.path), row_group=row):
-            parts = self._fetch(file, entries)
-            for column, entry, data in zip(columns, entries, parts, strict=True):
-                field = self.schema.field(column)
-                with located(column=field.name):
-                    arrays.append(_decode(data, entry, field.type, file.rows[row]))
-        return arrays
 
     def positions(self, columns: Columns) -> list[int]:
         """The positions of the columns asked for, in the order asked for."""
@@ -115,24 +100,42 @@ class Archive:
     def _schema_of(self, positions: Sequence[int]) -> pa.Schema:
         return pa.schema([self.schema.field(i) for i in positions], self.schema.metadata)
 
-    def _fetch(self, file: DataFile, entries: Sequence[BlockEntry]) -> list[memoryview]:
-        try:
-            starts, lengths = [entry.offset for entry in entries], [entry.bytes for entry in entries]
-            parts = self.store.get_ranges(file.path, starts, lengths)
-        except StoreError as error:
-            if not is_missing(error):
-                self._check_size(file)
-            raise
-        for entry, part in zip(entries, parts, strict=True):
-            if len(part) != entry.bytes:
-                self._check_size(file)
-                raise TruncatedError(f"asked for {entry.bytes} bytes at {entry.offset}, found {len(part)}")
-        return parts
 
-    def _check_size(self, file: DataFile) -> None:
-        found = self.store.head(file.path).size
-        if found < file.bytes:
-            raise TruncatedError(f"the file has {found} bytes, expected {file.bytes}; restore it from a backup")
+def read_blocks(store: Store, file: DataFile, schema: pa.Schema, row: int, columns: Sequence[int]) -> list[pa.Array]:
+    """The arrays of some columns of block row `row`: each block is checked against the manifest, then decoded."""
+    entries = [file.blocks[row][column] for column in columns]
+    if not entries:
+        return []
+    arrays = []
+    with located(file=store.url_of(file.path), row_group=row):
+        parts = _fetch(store, file, entries)
+        for column, entry, data in zip(columns, entries, parts, strict=True):
+            field = schema.field(column)
+            with located(column=field.name):
+                arrays.append(_decode(data, entry, field.type, file.rows[row]))
+    return arrays
+
+
+def _fetch(store: Store, file: DataFile, entries: Sequence[BlockEntry]) -> list[memoryview]:
+    starts, lengths = [entry.offset for entry in entries], [entry.bytes for entry in entries]
+    try:
+        parts = store.get_ranges(file.path, starts, lengths)
+    except StoreError as error:
+        if not is_missing(error):
+            check_size(store, file)
+        raise
+    for entry, part in zip(entries, parts, strict=True):
+        if len(part) != entry.bytes:
+            check_size(store, file)
+            raise TruncatedError(f"asked for {entry.bytes} bytes at {entry.offset}, found {len(part)}")
+    return parts
+
+
+def check_size(store: Store, file: DataFile) -> None:
+    """Tells a data file that was cut from one that cannot be read."""
+    found = store.head(file.path).size
+    if found < file.bytes:
+        raise TruncatedError(f"the file has {found} bytes, expected {file.bytes}; restore it from a backup")
 
 
 def _decode(data: memoryview, entry: BlockEntry, kind: pa.DataType, rows: int) -> pa.Array:

@@ -7,7 +7,7 @@ options alone, so that any engine makes the same archive. Memory holds one block
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ _MAGIC = b"PAR1"
 _ENCRYPTED = b"PARE"
 _TAIL = 64 << 10
 _BATCH_ROWS = 16_384
+_COMPARE_BYTES = 64 << 20
 _FOOTER_THREADS = 8
 
 
@@ -40,8 +41,64 @@ class Footer:
     def row_bytes(self) -> float:
         """An estimate of the Arrow bytes of a row."""
         groups = [self.metadata.row_group(i) for i in range(self.metadata.num_row_groups)]
-        rows = sum(group.num_rows for group in groups)
+        rows = sum(self.group_rows)
         return sum(group.total_byte_size for group in groups) / rows if rows else 0.0
+
+    @property
+    def group_rows(self) -> tuple[int, ...]:
+        """The rows of each row group."""
+        return tuple(self.metadata.row_group(i).num_rows for i in range(self.metadata.num_row_groups))
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """`rows` rows of a Parquet file from row `first` on; `row_bytes` and `group_rows` as its footer says."""
+
+    store: Store
+    path: str
+    first: int
+    rows: int
+    row_bytes: float
+    group_rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where rows came from: (URL, number of the first row in that file, number of rows), in order."""
+
+    pieces: list[tuple[str, int, int]]
+
+    def locate(self, at: int) -> tuple[str, int]:
+        """The URL and the row in it of row `at`."""
+        for url, first, rows in self.pieces:
+            if at < rows:
+                return url, first + at
+            at -= rows
+        return (self.pieces[-1][0] if self.pieces else ""), at
+
+
+class RowStream:
+    """The rows of several pieces of files, taken in any numbers, columns chosen by `schema`."""
+
+    def __init__(self, pieces: Sequence[SourceRows], schema: pa.Schema) -> None:
+        self._schema = schema
+        self._batches = ((piece, *item) for piece in pieces for item in _piece_batches(piece, schema))
+        self._held: tuple[SourceRows, int, pa.RecordBatch] | None = None
+
+    def take(self, rows: int) -> tuple[Spans, list[pa.Array]]:
+        """The next rows: where they lie, and an array per column; fewer rows at the end."""
+        taken: list[pa.RecordBatch] = []
+        spans: list[tuple[str, int, int]] = []
+        missing = rows
+        while missing and (held := self._held or next(self._batches, None)):
+            piece, first, batch = held
+            part = batch.slice(0, missing)
+            taken.append(part)
+            spans.append((piece.store.url_of(piece.path), first, part.num_rows))
+            missing -= part.num_rows
+            left = batch.slice(part.num_rows)
+            self._held = (piece, first + part.num_rows, left) if left.num_rows else None
+        return Spans(spans), _joined(taken, self._schema)
 
 
 def read_footers(files: list[SourceFile], storage: Mapping[str, str]) -> list[Footer]:
@@ -67,6 +124,24 @@ def read_rows(
             if names is not None:  # a dotted name also selects a struct's field
                 batch = batch.select([i for i, name in enumerate(batch.schema.names) if name in names])
             yield batch
+
+
+def _piece_batches(piece: SourceRows, schema: pa.Schema) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The batches of a piece, each with the number of its first row in the file."""
+    groups, skipped = 0, 0
+    while groups < len(piece.group_rows) and skipped + piece.group_rows[groups] <= piece.first:
+        skipped += piece.group_rows[groups]
+        groups += 1
+    at, end = skipped, piece.first + piece.rows
+    names = tuple(schema.names)
+    row_groups = range(groups, len(piece.group_rows))
+    for batch in read_rows(piece.store, piece.path, row_groups, piece.row_bytes, _COMPARE_BYTES, names):
+        low, high = max(piece.first, at), min(end, at + batch.num_rows)
+        if low < high:
+            yield low, batch.slice(low - at, high - low)
+        at += batch.num_rows
+        if at >= end:
+            return
 
 
 def block_rows(

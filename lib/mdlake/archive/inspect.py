@@ -1,0 +1,80 @@
+"""inspect: what an archive holds, column by column, from its manifest alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mdlake.archive.layout import BlockEntry
+from mdlake.archive.options import InspectOptions
+from mdlake.archive.reader import Archive
+from mdlake.lake.manifest import manifest_path
+
+
+@dataclass(frozen=True)
+class ColumnSummary:
+    """One column: the chain of encodings that most of its bytes have, its Arrow bytes, its blocks' bytes."""
+
+    name: str
+    type: str
+    chain: str
+    raw_bytes: int
+    encoded_bytes: int
+    bits_per_value: float
+
+
+@dataclass(frozen=True)
+class InspectReport:
+    """`container_bytes` is what the data files add to the blocks; `archive_bytes` is everything."""
+
+    archive: str
+    version: int
+    rows: int
+    files: int
+    block_rows: int
+    columns: tuple[ColumnSummary, ...]
+    raw_bytes: int
+    encoded_bytes: int
+    container_bytes: int
+    manifest_bytes: int
+
+    @property
+    def archive_bytes(self) -> int:
+        return self.encoded_bytes + self.container_bytes + self.manifest_bytes
+
+
+def inspect(options: InspectOptions) -> InspectReport:
+    """Describes one version of an archive."""
+    archive = Archive.open(options.archive, options.version, options.storage)
+    manifest = archive.manifest
+    rows = [row for file in manifest.files for row in file.blocks]
+    columns = tuple(
+        _summary(field.name, str(field.type), [row[i] for row in rows], manifest.num_rows)
+        for i, field in enumerate(archive.schema)
+    )
+    encoded = sum(column.encoded_bytes for column in columns)
+    return InspectReport(
+        archive=archive.store.url,
+        version=archive.version,
+        rows=manifest.num_rows,
+        files=sum(bool(file.path) for file in manifest.files),
+        block_rows=len(rows),
+        columns=columns,
+        raw_bytes=sum(column.raw_bytes for column in columns),
+        encoded_bytes=encoded,
+        container_bytes=sum(file.bytes for file in manifest.files) - encoded,
+        manifest_bytes=archive.store.head(manifest_path(archive.version)).size,
+    )
+
+
+def _summary(name: str, kind: str, blocks: Sequence[BlockEntry], rows: int) -> ColumnSummary:
+    chains: Counter[str] = Counter()
+    for block in blocks:
+        chains[block.chain] += block.bytes
+    chain = chains.most_common(1)[0][0] if chains else ""
+    if len(chains) > 1:
+        chain += f" (and {len(chains) - 1} more)"
+    encoded = sum(block.bytes for block in blocks)
+    bits = 8 * encoded / rows if rows else 0.0
+    return ColumnSummary(name, kind, chain, sum(block.raw_bytes for block in blocks), encoded, bits)

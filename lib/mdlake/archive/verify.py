@@ -1,0 +1,221 @@
+"""verify: prove that an archive is whole and, given its source, that it equals it bit for bit. plan -> tasks -> commit.
+
+Every data file is hashed, every block decoded. Rows are compared by position, so the source may be the original,
+a restored copy, or any other cutting of the same rows into files. Memory holds one block row of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import pyarrow as pa
+
+from mdlake.archive.compare import first_difference
+from mdlake.archive.layout import DataFile
+from mdlake.archive.options import VerifyOptions
+from mdlake.archive.planning import select_columns
+from mdlake.archive.reader import Archive, check_size, read_blocks
+from mdlake.archive.source import Footer, RowStream, SourceRows, read_footers
+from mdlake.archive.spread import Progress, spread
+from mdlake.engine import Engine
+from mdlake.errors import CorruptError, located
+from mdlake.lake.dataset import list_parquet
+from mdlake.lake.store import Store, open_store
+
+_PIECE = 8 << 20
+
+
+@dataclass(frozen=True)
+class VerifyTask:
+    """One data file, and the source rows that it should equal (None: only check the file)."""
+
+    archive: Store
+    file: DataFile
+    schema: pa.Schema
+    source: tuple[SourceRows, ...] | None
+
+    @property
+    def name(self) -> str:
+        return f"verify {self.file.path or 'a file without blocks'}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place where archive and source differ; `row` counts from 0 in the source file."""
+
+    file: str
+    column: str | None
+    row: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = "".join(
+            f", {noun} {value!r}" for noun, value in (("column", self.column), ("row", self.row)) if value is not None
+        )
+        return f"file {self.file!r}{place}: {self.message}"
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class VerifyPlan:
+    options: VerifyOptions
+    archive: Archive
+    tasks: tuple[VerifyTask, ...]
+    difference: Difference | None  # found in schemas and row counts alone
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """`ok`: whole and, if a source was given, equal to it."""
+
+    archive: str
+    version: int
+    rows: int
+    files: int
+    blocks: int
+    archive_bytes: int
+    compared: bool
+    difference: Difference | None
+
+    @property
+    def ok(self) -> bool:
+        return self.difference is None
+
+
+def verify(options: VerifyOptions, engine: Engine | None = None, progress: Progress | None = None) -> VerifyReport:
+    """Checks the archive; damage raises `CorruptError` or `TruncatedError`, a difference is in the report."""
+    planned = plan(options)
+    return commit(planned, spread(run, planned.tasks, engine, progress))
+
+
+def plan(options: VerifyOptions) -> VerifyPlan:
+    """Pairs every data file with the source rows at its position."""
+    archive = Archive.open(options.archive, options.version, options.storage)
+    manifest = archive.manifest
+    footers, difference = [], None
+    if options.source is not None:
+        footers = read_footers(list_parquet(options.source, options.storage), options.storage)
+        difference = _compare_schemas(archive, footers) or _compare_counts(archive, footers)
+    starts = _starts([footer.metadata.num_rows for footer in footers])
+    tasks, first = [], 0
+    for file in manifest.files:
+        rows = sum(file.rows)
+        source = None
+        if options.source is not None and difference is None:
+            source = tuple(_rows_between(footers, starts, options.storage, first, first + rows))
+        tasks.append(VerifyTask(archive.store, file, manifest.schemas[file.schema], source))
+        first += rows
+    return VerifyPlan(options, archive, tuple(tasks), difference)
+
+
+def run(task: VerifyTask) -> VerifyResult:
+    """Hashes one data file, decodes all its blocks and compares them."""
+    file = task.file
+    if file.path:
+        with located(file=task.archive.url_of(file.path)):
+            _check_hash(task.archive, file)
+    stream = RowStream(task.source, task.schema) if task.source is not None else None
+    columns = range(len(task.schema))
+    for row, rows in enumerate(file.rows):
+        arrays = read_blocks(task.archive, file, task.schema, row, columns)
+        if stream is None or not columns:
+            continue
+        spans, expected = stream.take(rows)
+        for column, ours, theirs in zip(task.schema, arrays, expected, strict=True):
+            at = first_difference(ours, theirs)
+            if at is not None:
+                return VerifyResult(_difference(*spans.locate(at), column.name, theirs, ours, at))
+    return VerifyResult(None)
+
+
+def commit(planned: VerifyPlan, results: Sequence[VerifyResult]) -> VerifyReport:
+    """The first difference in row order, or none."""
+    found = [result.difference for result in results if result.difference]
+    manifest = planned.archive.manifest
+    return VerifyReport(
+        archive=planned.archive.store.url,
+        version=planned.archive.version,
+        rows=manifest.num_rows,
+        files=len(manifest.files),
+        blocks=sum(len(row) for file in manifest.files for row in file.blocks),
+        archive_bytes=sum(file.bytes for file in manifest.files),
+        compared=planned.options.source is not None,
+        difference=planned.difference or next(iter(found), None),
+    )
+
+
+def _check_hash(store: Store, file: DataFile) -> None:
+    check_size(store, file)
+    digest = hashlib.sha256()
+    with store.reader(file.path) as data:
+        while piece := data.read(_PIECE):
+            digest.update(piece)
+    if digest.hexdigest() != file.sha256:
+        raise CorruptError("the file's SHA-256 is not the manifest's: it is damaged; restore it from a backup")
+
+
+def _compare_schemas(archive: Archive, footers: Sequence[Footer]) -> Difference | None:
+    columns = archive.manifest.options.get("columns")
+    names = None if columns is None else tuple(columns)
+    for footer, ours in _pairs(archive, footers):
+        theirs = select_columns(footer.schema, names)
+        for i, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+            if not one.equals(other, check_metadata=True):
+                return Difference(footer.file.url, one.name, None, f"column {i} is {other}, the archive has {one}")
+        if not ours.equals(theirs, check_metadata=True):
+            return Difference(footer.file.url, None, None, "the schemas differ in columns or metadata")
+    return None
+
+
+def _pairs(archive: Archive, footers: Sequence[Footer]) -> Iterator[tuple[Footer, pa.Schema]]:
+    """Each source file with the schema that the archive keeps for the rows at its beginning."""
+    files = archive.manifest.files
+    starts = _starts([sum(file.rows) for file in files])
+    for footer, first in zip(footers, _starts([footer.metadata.num_rows for footer in footers]), strict=False):
+        at = bisect_right(starts, first, hi=len(files)) - 1
+        yield footer, archive.manifest.schemas[files[at].schema] if files else archive.schema
+
+
+def _starts(counts: Sequence[int]) -> list[int]:
+    """The number of the first row of each file, and the number of all rows."""
+    return [0, *accumulate(counts)]
+
+
+def _compare_counts(archive: Archive, footers: Sequence[Footer]) -> Difference | None:
+    rows = sum(footer.metadata.num_rows for footer in footers)
+    if rows == archive.num_rows:
+        return None
+    url = footers[0].file.root
+    return Difference(url, None, None, f"the source has {rows} rows, the archive {archive.num_rows}")
+
+
+def _rows_between(
+    footers: Sequence[Footer], starts: Sequence[int], storage: Mapping[str, str], first: int, end: int
+) -> Iterator[SourceRows]:
+    """Where the rows `first` up to `end` of the whole source lie."""
+    at = max(0, bisect_right(starts, first) - 1)
+    while at < len(footers) and starts[at] < end:
+        footer, low, high = footers[at], max(first, starts[at]), min(end, starts[at + 1])
+        if low < high:
+            store = open_store(footer.file.root, storage)
+            place = (store, footer.file.path, low - starts[at], high - low)
+            yield SourceRows(*place, footer.row_bytes, footer.group_rows)
+        at += 1
+
+
+def _difference(url: str, row: int, column: str, theirs: pa.Array, ours: pa.Array, at: int) -> Difference:
+    source, archive = (_shown(array, at) for array in (theirs, ours))
+    return Difference(url, column, row, f"the source has {source}, the archive {archive}")
+
+
+def _shown(array: pa.Array, at: int) -> str:
+    text = repr(array[at]) if at < len(array) else "no row"
+    return text if len(text) <= 100 else text[:97] + "..."
