@@ -1,6 +1,8 @@
 """The range coder with adaptive models: slow, and close to the entropy without any table.
 
-Payload: one byte, the order (0, or 1 where the previous symbol is the context), and the stream.
+Payload: one byte, the order (0, or 1 where the previous symbol is the context) and twice the size of
+the stream modulo 128, and the stream. Any bytes are the code of some symbols, a stream cut short too:
+without the size nothing would tell.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from mdlake.coding.adaptive import TreeModel
 from mdlake.coding.coder import MAX_ALPHABET, check_alphabet, checked_symbols, symbol_dtype
 from mdlake.errors import CorruptError, TruncatedError
 from mdlake.kernels import adaptive_range
+
+SIZES = 128
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,9 @@ class RangeCoder:
             return np.zeros(count, symbol_dtype(alphabet))
         if len(data) == 0:
             raise TruncatedError(f"no bytes for {count} symbols")
-        if data[0] > 1:
-            raise CorruptError(f"a range coder of order {data[0]}")
-        model = TreeModel.of_order(data[0], alphabet)
+        if data[0] >> 1 != (len(data) - 1) % SIZES:
+            raise CorruptError(f"{len(data) - 1} bytes of a range coder's stream, not {data[0] >> 1} mod {SIZES}")
+        model = TreeModel.of_order(data[0] & 1, alphabet)
         stream = np.frombuffer(data, np.uint8, offset=1)
         symbols = np.empty(count, symbol_dtype(alphabet))
         ending = np.empty(9, np.uint8)
@@ -56,7 +60,7 @@ def _encode_order(symbols: np.ndarray, order: int, alphabet: int) -> bytes:
     model = TreeModel.of_order(order, alphabet)
     data = np.empty(3 * symbols.size * model.depth + 8, np.uint8)
     size = adaptive_range.encode_symbols(symbols, model.depth, model.context_shift, model.nodes(), model.rates(), data)
-    return bytes([order]) + data[:size].tobytes()
+    return bytes([order | size % SIZES << 1]) + data[:size].tobytes()
 
 
 def _check_ending(stream: np.ndarray, settled: int, ending: np.ndarray) -> None:
