@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as t
 
 from mdlake.errors import InvalidArgumentError
@@ -87,15 +86,16 @@ def dress(array: pa.Array, type_: pa.DataType) -> pa.Array:
 
 def _undress_list(array: pa.Array, plain: pa.DataType, bitmap: list[pa.Buffer | None]) -> pa.Array:
     """Lists of any kind by their lengths; Arrow's own cast of list views gives wrong offsets after a null."""
-    if t.is_map(array.type):
-        starts, valid = array.offsets.to_numpy(), array.is_valid().to_numpy(zero_copy_only=False)
-        behind_nulls = np.repeat(~valid, np.diff(starts))
-        lengths = np.where(valid, np.diff(starts), 0)
-        items = undress(array.values[starts[0] : starts[-1]]).filter(pa.array(~behind_nulls))
+    starts = array.offsets.to_numpy().astype(np.int64)
+    if t.is_list_view(array.type) or t.is_large_list_view(array.type):
+        lengths = array.sizes.to_numpy().astype(np.int64)
     else:
-        lengths = pc.call_function("list_value_length", [array]).fill_null(0).to_numpy().astype(np.int64)
-        items = undress(array.flatten())
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64 if t.is_large_list(plain) else np.int32)
+        starts, lengths = starts[:-1], np.diff(starts)
+    lengths = np.where(array.is_valid().to_numpy(zero_copy_only=False), lengths, 0)
+    offsets = np.zeros(len(array) + 1, np.int64 if t.is_large_list(plain) else np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    items = undress(array.values).take(pa.array(places))
     buffers = [*bitmap, pa.py_buffer(offsets)]
     return pa.Array.from_buffers(plain, len(array), buffers, children=[items])
 
