@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from mdlake.archive.layout import BlockEntry
 from mdlake.archive.options import InspectOptions
 from mdlake.archive.reader import Archive
 from mdlake.lake.manifest import manifest_path
+
+_PARAMETERS = re.compile(r"\[[^\]]*\]")  # of an encoding in a chain: they differ from block to block
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def inspect(options: InspectOptions) -> InspectReport:
 def _summary(name: str, kind: str, blocks: Sequence[BlockEntry], rows: int) -> ColumnSummary:
     chains: Counter[str] = Counter()
     for block in blocks:
-        chains[block.chain] += block.bytes
+        chains[block.chain if len(blocks) == 1 else _PARAMETERS.sub("", block.chain)] += block.bytes
     chain = chains.most_common(1)[0][0] if chains else ""
     if len(chains) > 1:
         chain += f" (and {len(chains) - 1} more)"

@@ -4,10 +4,11 @@ jobs and TOML files. `storage` holds credentials: it is never stored, compared o
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from mdlake.errors import InvalidArgumentError
 
@@ -93,3 +94,34 @@ class InspectOptions:
     archive: str
     version: int | None = None
     storage: Storage = field(default_factory=dict, repr=False, compare=False)
+
+
+Options = TypeVar("Options")
+
+
+def fill(kind: type[Options], file: str | None = None, **given: Any) -> Options:
+    """Options of `kind` from a TOML file and, over them, what is given and not None.
+
+    Lists become tuples, `retention_days` and `grace_days` become times. Unknown names are refused.
+    """
+    values = {**(_read_toml(file) if file else {}), **{key: value for key, value in given.items() if value is not None}}
+    for name in ("retention", "grace"):
+        if (days := values.pop(f"{name}_days", None)) is not None:
+            values[name] = timedelta(days=float(days))
+    known = {item.name for item in fields(cast(Any, kind))}
+    if unknown := sorted(set(values) - known):
+        raise InvalidArgumentError(f"there is no option {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    except TypeError as error:
+        raise InvalidArgumentError(f"the options are not complete: {error}") from error
+
+
+def _read_toml(file: str) -> dict[str, Any]:
+    try:
+        with open(file, "rb") as data:
+            return tomllib.load(data)
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot read the options: {error.strerror}", file=file) from error
+    except ValueError as error:
+        raise InvalidArgumentError(f"the options are no TOML: {error}", file=file) from error

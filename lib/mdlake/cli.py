@@ -1,0 +1,283 @@
+"""The `mdlake` command: the table verbs in this process, artifacts, the report.
+
+Each command fills the options of its verb, runs it and says what came of it. What goes wrong is one line on
+standard error and exit code 1; wrong usage is exit code 2. Heavy imports wait until a command needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import mdlake
+from mdlake.engine import LocalEngine
+from mdlake.errors import InvalidArgumentError, MdlakeError
+
+if TYPE_CHECKING:
+    from mdlake.archive.spread import Progress
+
+app = typer.Typer(
+    help="Compress data lakes and models: keep the shortest program that regenerates the data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+model_app = typer.Typer(help="Look into artifacts: models as blocks.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
+
+Archive = Annotated[str, typer.Argument(metavar="ARCHIVE", help="The archive: a folder or a URL.")]
+Storage = Annotated[
+    list[str] | None,
+    typer.Option("--storage", metavar="KEY=VALUE", help="A storage option, such as endpoint=http://...; repeatable."),
+]
+OptionsFile = Annotated[str | None, typer.Option("--options", metavar="FILE", help="TOML with these options.")]
+Processes = Annotated[int, typer.Option("--processes", "-p", min=1, help="How many files to work on at once.")]
+Version = Annotated[int | None, typer.Option("--version", help="A version of the archive; by default the newest.")]
+Column = Annotated[list[str] | None, typer.Option("--column", help="A column to keep; repeatable.")]
+
+
+def main() -> None:
+    """Runs the command line; errors are told in one line."""
+    try:
+        app()
+    except MdlakeError as error:
+        if os.environ.get("MDLAKE_TRACEBACK") == "1":
+            raise
+        print(f"mdlake: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("mdlake: interrupted; run the same command again to continue", file=sys.stderr)
+        sys.exit(130)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mdlake {mdlake.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    """Compress data lakes and models: keep the shortest program that regenerates the data."""
+
+
+@app.command()
+def encode(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A Parquet file, a folder of them, or a URL.")],
+    archive: Archive,
+    effort: Annotated[str | None, typer.Option(help="fast, default or max.")] = None,
+    rows_per_block: Annotated[int | None, typer.Option(help="The most rows in a block.")] = None,
+    column: Column = None,
+    coder: Annotated[list[str] | None, typer.Option(help="An entropy coder that may be used; repeatable.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an archive of another source.")] = False,
+    processes: Processes = 1,
+    storage: Storage = None,
+    options: OptionsFile = None,
+) -> None:
+    """Encode Parquet to an archive. Run again, it continues or finds its work done."""
+    from mdlake.archive import encode as verb
+    from mdlake.archive.options import EncodeOptions, fill
+
+    given = {"effort": effort, "rows_per_block": rows_per_block, "columns": column, "coders": coder}
+    places = {"source": source, "archive": archive, "overwrite": overwrite or None}
+    chosen = fill(EncodeOptions, options, **places, **given, storage=_storage(storage))
+    with _progress("encode") as progress:
+        report = verb.encode(chosen, LocalEngine(processes), progress)
+    if report.already_done:
+        print(f"already done: {report.archive} version {report.version} is this source, encoded so")
+    else:
+        reused = f", {report.reused_tasks} of {report.tasks} tasks done before" if report.reused_tasks else ""
+        print(f"encoded {report.rows:,} rows to {report.archive} version {report.version}{reused}")
+    arrow = f"{_size(report.arrow_bytes)} as Arrow, {_ratio(report.arrow_bytes, report.archive_bytes)}"
+    print(f"{_size(report.source_bytes)} Parquet ({arrow}) -> {_size(report.archive_bytes)}")
+
+
+@app.command()
+def restore(
+    archive: Archive,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="A name ending in .parquet, a folder, or a URL.")],
+    version: Version = None,
+    column: Column = None,
+    compression: Annotated[str | None, typer.Option(help="Parquet's: zstd, snappy, gzip, none.")] = None,
+    processes: Processes = 1,
+    storage: Storage = None,
+    options: OptionsFile = None,
+) -> None:
+    """Write an archive back as Parquet, bit for bit."""
+    from mdlake.archive import restore as verb
+    from mdlake.archive.options import RestoreOptions, fill
+
+    given = {"archive": archive, "target": target, "version": version, "columns": column}
+    chosen = fill(RestoreOptions, options, **given, compression=compression, storage=_storage(storage))
+    with _progress("restore") as progress:
+        report = verb.restore(chosen, LocalEngine(processes), progress)
+    done = "already done" if report.already_done else "restored"
+    print(f"{done}: {report.rows:,} rows, {report.files} files, {_size(report.parquet_bytes)} at {report.target}")
+
+
+@app.command()
+def verify(
+    archive: Archive,
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Compare with this, bit for bit.")] = None,
+    version: Version = None,
+    processes: Processes = 1,
+    storage: Storage = None,
+    options: OptionsFile = None,
+) -> None:
+    """Check every byte of an archive and, with SOURCE, prove that it equals it."""
+    from mdlake.archive import verify as verb
+    from mdlake.archive.options import VerifyOptions, fill
+
+    given = {"archive": archive, "source": source, "version": version}
+    chosen = fill(VerifyOptions, options, **given, storage=_storage(storage))
+    with _progress("verify") as progress:
+        report = verb.verify(chosen, LocalEngine(processes), progress)
+    counts = f"{report.rows:,} rows, {report.blocks:,} blocks, {_size(report.archive_bytes)}"
+    if report.difference:
+        print(f"mdlake: whole ({counts}), but not equal to the source: {report.difference}", file=sys.stderr)
+        raise typer.Exit(1)
+    print(f"whole{' and equal to the source' if report.compared else ''}: {counts}")
+
+
+@app.command("inspect")
+def inspect_archive(archive: Archive, version: Version = None, storage: Storage = None) -> None:
+    """Show what an archive spends its bytes on, column by column."""
+    from mdlake.archive import inspect as verb
+    from mdlake.archive.options import InspectOptions, fill
+
+    report = verb.inspect(fill(InspectOptions, archive=archive, version=version, storage=_storage(storage)))
+    rows = [
+        (c.name, c.type, c.chain, f"{c.raw_bytes:,}", f"{c.encoded_bytes:,}", f"{c.bits_per_value:.2f}")
+        for c in report.columns
+    ]
+    spent = report.container_bytes + report.manifest_bytes
+    rows.append(("containers and manifest", "", "", "", f"{spent:,}", _bits(spent, report.rows)))
+    total = (f"{report.raw_bytes:,}", f"{report.archive_bytes:,}", _bits(report.archive_bytes, report.rows))
+    title = f"{report.archive} version {report.version}: {report.rows:,} rows, {report.block_rows} block rows"
+    heads = ("column", "type", "chain", "raw bytes", "encoded bytes", "bits per value")
+    _table(title, heads, rows, ("total, bits per row", "", _ratio(report.raw_bytes, report.archive_bytes), *total))
+
+
+@app.command()
+def vacuum(
+    archive: Archive,
+    retention_days: Annotated[float | None, typer.Option(help="Keep manifests younger than this (30).")] = None,
+    grace_days: Annotated[float | None, typer.Option(help="Keep unreferenced files younger than this (7).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    storage: Storage = None,
+    options: OptionsFile = None,
+) -> None:
+    """Delete old versions and what killed writers left."""
+    from mdlake.archive import vacuum as verb
+    from mdlake.archive.options import VacuumOptions, fill
+
+    given = {"archive": archive, "retention_days": retention_days, "grace_days": grace_days}
+    report = verb.vacuum(fill(VacuumOptions, options, **given, dry_run=dry_run or None, storage=_storage(storage)))
+    verb_done = "would delete" if report.dry_run else "deleted"
+    print(f"{verb_done} {report.manifests} manifests and {report.files} files, {_size(report.bytes)}")
+
+
+@app.command()
+def report(lake: Annotated[str, typer.Argument(metavar="LAKE")], storage: Storage = None) -> None:
+    """Write LAKE/report.html from the statistics of its runs."""
+    from mdlake import statistics
+    from mdlake.lake.store import open_store
+
+    store = open_store(lake, _storage(storage))
+    store.put("report.html", statistics.report(lake, _storage(storage)).encode())
+    print(store.url_of("report.html"))
+
+
+@model_app.command("inspect")
+def inspect_model(artifact: Annotated[str, typer.Argument(metavar="ARTIFACT")], storage: Storage = None) -> None:
+    """Show what an artifact spends its bytes on, tensor by tensor."""
+    from mdlake import artifact as artifacts
+
+    parts = artifacts.inspect(artifact, _storage(storage))
+    rows = []
+    for part in parts:
+        shape, counts = "x".join(map(str, part.shape)), (part.parameters, part.nonzero, part.bytes)
+        rows.append((part.name, shape, part.scheme, part.chain, *(f"{n:,}" for n in counts), f"{part.bits:.2f}"))
+    size = sum(part.bytes for part in parts)
+    totals = [sum(getattr(part, name) for part in parts) for name in ("parameters", "nonzero")]
+    heads = ("part", "shape", "scheme", "chain", "parameters", "not zero", "bytes", "bits each")
+    _table(artifact, heads, rows, ("total", "", "", "", *(f"{n:,}" for n in totals), f"{size:,}", ""))
+
+
+@model_app.command()
+def unpack(
+    artifact: Annotated[str, typer.Argument(metavar="ARTIFACT")],
+    target: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="By default beside the artifact.")] = None,
+    storage: Storage = None,
+) -> None:
+    """Write an artifact's weights as plain safetensors."""
+    from mdlake import artifact as artifacts
+
+    goal = target or f"{artifact.removesuffix('.safetensors')}.unpacked.safetensors"
+    size = artifacts.unpack(artifact, goal, _storage(storage))
+    print(f"unpacked {_size(size)} of weights to {goal}")
+
+
+def _storage(pairs: list[str] | None) -> dict[str, str] | None:
+    if not pairs:
+        return None
+    for pair in pairs:
+        if "=" not in pair:  # the pair itself may be a secret: do not repeat it
+            raise InvalidArgumentError("--storage takes KEY=VALUE, one of them has no '='")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+@contextmanager
+def _progress(verb: str) -> Iterator[Progress]:
+    """A bar over the tasks, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (SpinnerColumn(), TextColumn(verb), BarColumn(), MofNCompleteColumn(), TextColumn("files"))
+    with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(verb, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_footer=True)
+    numbers = {"raw bytes", "encoded bytes", "bits per value", "parameters", "not zero", "bytes", "bits each"}
+    for head, foot in zip(heads, total, strict=True):
+        align: Any = "right" if head in numbers else "left"
+        table.add_column(head, foot, justify=align, overflow="fold", no_wrap=head in numbers)
+    for row in rows:
+        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # into a file or a pipe: do not squeeze
+    console.print(table)
+
+
+def _size(count: int) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.2f} {unit}"
+    return f"{count} bytes"
+
+
+def _ratio(before: int, after: int) -> str:
+    return f"{before / after:.1f}x smaller" if after and before else ""
+
+
+def _bits(size: int, rows: int) -> str:
+    return f"{8 * size / rows:.2f}" if rows else ""
+
+
+if __name__ == "__main__":
+    main()
