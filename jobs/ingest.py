@@ -1,0 +1,134 @@
+"""ingest: any source that Spark reads -> typed Parquet shards, a folder and a manifest per split.
+
+    spark-submit --py-files dist/mdlake-<version>.zip jobs/ingest.py SOURCE TARGET --format csv ...
+
+options -> clean -> count -> write -> commit. Every row of the source is in a shard or dropped for a counted
+reason. The same source and options give the same shards, byte for byte, on any cluster; a second run finds
+that its work is done and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.storagelevel import StorageLevel
+
+from jobs.cleaning import REASON, SPLIT, SPREAD, counts, mark_duplicates, ordering, typed
+from jobs.columns import RESERVED, named
+from jobs.ingest_options import IngestOptions
+from jobs.ingest_report import record_ingest, summary
+from jobs.options import parse_options
+from jobs.profiling import profile
+from jobs.session import open_session
+from jobs.shards import RESULT, Shard, ShardWriter
+from jobs.sources import Source, fingerprint, open_source
+from mdlake.lake.manifest import (
+    ShardFile,
+    commit_manifest,
+    decode_schema,
+    newest_version,
+    read_manifest,
+    shards_manifest,
+)
+from mdlake.lake.store import Store, open_store
+from mdlake.lake.url import join_url
+
+_SHARD = f"{RESERVED}shard"
+_SPREAD_BIT = 20  # the hash's low bits may already have chosen the split
+
+
+def main(argv: Sequence[str]) -> None:
+    options = parse_options(IngestOptions, "ingest", argv, __doc__ or "")
+    state = fingerprint(options)
+    lineage = {
+        "name": PurePosixPath(options.source).name,
+        "format": options.format,
+        "fingerprint": state,
+        "options": options.digest(),
+    }
+    if state is not None and is_done(options, lineage):
+        print(f"ingest: found done, {options.target} holds the shards of this source by these options")
+        return
+    spark = open_session("mdlake ingest")
+    print(summary(ingest(open_source(spark, options), options, lineage), options))
+    spark.stop()
+
+
+def ingest(source: Source, options: IngestOptions, lineage: Mapping[str, object]) -> list[Shard]:
+    """Writes and commits the shards and records the statistics; returns the shards, split by split."""
+    bases = {name: newest_version(split_store(options, name)) for name in options.split}
+    read = typed(source.frame, source.columns, source.order, options).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        rows = mark_duplicates(read, source.columns, source.order, options)
+        counted = counts(rows)
+        kept = rows.where(named(REASON).isNull())
+        shards = write(kept, source, options, [counted.kept.get(i, 0) for i in range(len(options.split))])
+        fields = [field for field in rows.schema.fields if field.name in source.columns]
+        profiled = profile(kept, fields, sum(counted.kept.values()), options.profile_rows)
+    finally:
+        read.unpersist()
+    record_ingest(options, counted, profiled, shards)
+    commit(shards, options, lineage, bases)
+    return shards
+
+
+def write(rows: DataFrame, source: Source, options: IngestOptions, split_rows: Sequence[int]) -> list[Shard]:
+    """One task per shard. A row's shard depends on its content and on how many shards its split has."""
+    shards = [math.ceil(count / options.rows_per_shard) for count in split_rows]
+    names = [(name, i) for name, n in zip(options.split, shards, strict=True) for i in range(n)]
+    first = [sum(shards[:i]) for i in range(len(shards))]
+    within = F.pmod(F.shiftrightunsigned(named(SPREAD), _SPREAD_BIT), _by_split([max(1, n) for n in shards]))
+    fields = [field for field in rows.schema.fields if field.name in source.columns]
+    spread = rows.withColumn(_SHARD, (_by_split(first) + within).cast("int"))
+    ordered = spread.repartitionById(max(1, len(names)), _SHARD).sortWithinPartitions(
+        *ordering(fields, source.order, options.sort)
+    )
+    writer = ShardWriter(open_store(options.target, options.storage), names, options.row_group_rows, options.compare)
+    chosen = ordered.select(_SHARD, *map(named, source.columns))
+    written = [Shard(**json.loads(row.shard)) for row in chosen.mapInArrow(writer, RESULT).collect()]  # type: ignore[arg-type]
+    return sorted(written, key=lambda shard: (list(options.split).index(shard.split), shard.path))
+
+
+def commit(
+    shards: Sequence[Shard],
+    options: IngestOptions,
+    lineage: Mapping[str, object],
+    bases: Mapping[str, int],
+) -> None:
+    """A manifest per split, unless the newest says the same already."""
+    for name in options.split:
+        own = [shard for shard in shards if shard.split == name]
+        files = [ShardFile(shard.path, shard.bytes, shard.rows, shard.sha256) for shard in own]
+        schema = decode_schema((own or shards)[0].schema)
+        store = split_store(options, name)
+        manifest = shards_manifest(schema, files, options={"split": name}, source=lineage)
+        if not bases[name] or read_manifest(store)[1] != manifest:
+            commit_manifest(store, manifest, base=bases[name])
+
+
+def is_done(options: IngestOptions, lineage: Mapping[str, object]) -> bool:
+    """Whether every split's newest manifest was made from this source by these options."""
+    for name in options.split:
+        store = split_store(options, name)
+        if not newest_version(store) or read_manifest(store)[1]["source"] != lineage:
+            return False
+    return True
+
+
+def split_store(options: IngestOptions, name: str) -> Store:
+    return open_store(join_url(options.target, name), options.storage)
+
+
+def _by_split(values: Sequence[int]) -> F.Column:
+    """The value of the row's split."""
+    return F.element_at(F.array(*map(F.lit, values)), named(SPLIT) + 1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

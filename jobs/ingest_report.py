@@ -1,0 +1,63 @@
+"""What ingest tells of itself: the statistics it records, and a few lines for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jobs.cleaning import Counts
+from jobs.ingest_options import IngestOptions
+from jobs.shards import Shard
+from mdlake.errors import MdlakeError
+from mdlake.lake.url import join_url, parse_url
+from mdlake.statistics import record
+
+
+def record_ingest(
+    options: IngestOptions,
+    counted: Counts,
+    profiled: Sequence[Mapping[str, object]],
+    shards: Sequence[Shard],
+) -> None:
+    """Records the kinds `ingest`, `profile` and `tables`; raises if a row of the source is unaccounted for."""
+    rows = sum(shard.rows for shard in shards)
+    run = f"ingest-{options.digest()}"
+    stats = options.stats or join_url(parse_url(options.target).parent.url, "stats")
+    target = parse_url(options.target).url
+
+    def keep(kind: str, records: Sequence[Mapping[str, object]]) -> None:
+        record(stats, kind, records, run=run, options=options.storage)
+
+    keep("ingest", outcomes(options, counted, shards))
+    bad = counted.bad_values
+    keep("profile", [{"dataset": target, "bad_values": bad.get(str(p["column"]), 0), **p} for p in profiled])
+    if options.compare:
+        sizes = {
+            "arrow_bytes": sum(shard.arrow_bytes for shard in shards),
+            "parquet_snappy_bytes": sum(shard.snappy for shard in shards),
+            "parquet_zstd9_bytes": sum(shard.zstd9 for shard in shards),
+        }
+        keep("tables", [{"stage": "ingest", "rows": rows, **sizes}])
+
+
+def outcomes(options: IngestOptions, counted: Counts, shards: Sequence[Shard]) -> list[dict]:
+    """The rows of the kind `ingest`: what was read equals what was kept and what was dropped, and why."""
+    kept, dropped = sum(shard.rows for shard in shards), sum(counted.dropped.values())
+    if counted.read != kept + dropped:
+        raise MdlakeError(f"{counted.read} rows were read, but {kept} were written and {dropped} dropped")
+    rows: list[dict] = [{"outcome": "read", "name": None, "rows": counted.read}]
+    for name in options.split:
+        own = [shard for shard in shards if shard.split == name]
+        sizes = {"files": len(own), "bytes": sum(shard.bytes for shard in own)}
+        rows.append({"outcome": "kept", "name": name, "rows": sum(shard.rows for shard in own), **sizes})
+    rows += [{"outcome": "dropped", "name": name, "rows": n} for name, n in sorted(counted.dropped.items())]
+    return [{"source": options.source, **row} for row in rows]
+
+
+def summary(shards: Sequence[Shard], options: IngestOptions) -> str:
+    """One line per split."""
+    lines = []
+    for name in options.split:
+        own = [shard for shard in shards if shard.split == name]
+        rows, size = sum(shard.rows for shard in own), sum(shard.bytes for shard in own)
+        lines.append(f"ingest: {name}: {rows:,} rows, {len(own)} shards, {size:,} bytes")
+    return "\n".join(lines)
