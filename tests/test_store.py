@@ -151,7 +151,7 @@ def test_urls_have_one_spelling(url: str, normal: str) -> None:
     assert join_url(url, "x/y") == normal + "/x/y"
 
 
-@pytest.mark.parametrize("url", ["ftp://host/a", "s3://", "s3://key:secret@bucket/a", "https://host/a?sig=x", ""])
+@pytest.mark.parametrize("url", ["ftp://host/a", "s3://", "s3://key:secret@bucket/a", "https://host/a?sig=x", "s3://b/../a", ""])
 def test_urls_that_are_refused(url: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         parse_url(url)

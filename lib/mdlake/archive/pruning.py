@@ -1,4 +1,4 @@
-"""Which block rows a filter can skip, by the bounds in the manifest.
+"""Filters: which block rows cannot hold a row that passes, by the bounds in the manifest, and which rows pass.
 
 Arrow itself decides: each block row becomes a dataset fragment that guarantees its bounds, and Arrow drops the
 fragments in which the filter cannot hold. A block row with nulls in filtered columns becomes several fragments,
@@ -13,6 +13,7 @@ from itertools import product
 from operator import and_
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -63,6 +64,36 @@ def surviving(
     ]
     dataset = ds.FileSystemDataset(fragments, schema, layout, system)
     return {int(fragment.path) for fragment in dataset.get_fragments(filter=expression)}
+
+
+def passing(expression: pc.Expression, batch: pa.RecordBatch) -> pa.BooleanArray:
+    """For each row whether the filter holds; null counts as no."""
+    try:
+        scanner = ds.Scanner.from_batches(
+            [batch], schema=batch.schema, columns={"passes": expression}, use_threads=False
+        )
+        flags = scanner.to_table().column(0)
+    except pa.ArrowException as error:
+        raise InvalidArgumentError(f"the filter cannot be evaluated: {error}") from error
+    return pa.concat_arrays([chunk.cast(pa.bool_()) for chunk in flags.chunks]).fill_null(False)
+
+
+def keep(batch: pa.RecordBatch, flags: pa.BooleanArray) -> pa.RecordBatch:
+    """The rows with a true flag."""
+    if flags.true_count == len(flags):
+        return batch
+    if not batch.num_columns or not flags.true_count:
+        return batch.slice(0, flags.true_count)
+    arrays = [_keep(array, flags) for array in batch.columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
+def _keep(array: pa.Array, flags: pa.BooleanArray) -> pa.Array:
+    try:
+        return array.filter(flags)
+    except pa.ArrowNotImplementedError:  # view types: Arrow can only slice and join them
+        edges = np.flatnonzero(np.diff(flags.to_numpy(zero_copy_only=False), prepend=False, append=False))
+        return pa.concat_arrays([array.slice(a, b - a) for a, b in edges.reshape(-1, 2).tolist()])
 
 
 def _guarantees(

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mdlake import block
 from mdlake.archive.layout import ArchiveManifest, BlockEntry, DataFile
-from mdlake.archive.pruning import Filter, as_expression, filter_columns, surviving
+from mdlake.archive.pruning import Filter, as_expression, filter_columns, keep, passing, surviving
 from mdlake.errors import CorruptError, InvalidArgumentError, StoreError, TruncatedError, located
 from mdlake.lake.faults import is_missing
 from mdlake.lake.manifest import read_manifest
@@ -76,10 +76,12 @@ class Archive:
             if number not in kept:
                 continue
             arrays = dict(zip(needed, read_blocks(self.store, file, self.schema, row, needed), strict=True))
-            if expression is None:
-                yield _batch([arrays[i] for i in positions], file.rows[row], schema)
-            else:
-                yield from _filtered(arrays, file.rows[row], self.schema, positions, expression)
+            batch = _batch([arrays[i] for i in positions], file.rows[row], schema)
+            if expression is not None:
+                known = pa.schema([self.schema.field(i) for i in used])
+                batch = keep(batch, passing(expression, _batch([arrays[i] for i in used], file.rows[row], known)))
+            if batch.num_rows:
+                yield batch
 
     def positions(self, columns: Columns) -> list[int]:
         """The positions of the columns asked for, in the order asked for."""
@@ -152,15 +154,3 @@ def _batch(arrays: list[pa.Array], rows: int, schema: pa.Schema) -> pa.RecordBat
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
     nothing = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
     return pa.RecordBatch.from_struct_array(nothing).replace_schema_metadata(schema.metadata)
-
-
-def _filtered(
-    arrays: Mapping[int, pa.Array], rows: int, schema: pa.Schema, positions: Sequence[int], expression: object
-) -> Iterator[pa.RecordBatch]:
-    order = list(arrays)
-    held = pa.Table.from_arrays(list(arrays.values()), schema=pa.schema([schema.field(i) for i in order]))
-    passed = held.filter(expression)
-    wanted = passed.select([order.index(i) for i in positions]).replace_schema_metadata(schema.metadata)
-    if not passed.num_rows:
-        return
-    yield from wanted.to_batches() if positions else [_batch([], passed.num_rows, wanted.schema)]

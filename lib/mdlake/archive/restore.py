@@ -31,6 +31,7 @@ from mdlake.lake.manifest import (
     newest_version,
     read_manifest,
     shards_manifest,
+    stored_schema,
 )
 from mdlake.lake.store import Store, open_object, open_store
 
@@ -168,7 +169,7 @@ def _check_carried(schema: pa.Schema) -> None:
     except (pa.ArrowException, OSError) as error:
         raise InvalidArgumentError(f"Parquet cannot hold these types: {error}; {advice}") from error
     file.seek(0)
-    carried = pq.read_schema(file)
+    carried = stored_schema(pq.read_schema(file))
     for ours, theirs in zip(schema, carried, strict=True):
         if not ours.equals(theirs, check_metadata=True):
             raise InvalidArgumentError(f"Parquet would turn {ours} into {theirs}; {advice}")

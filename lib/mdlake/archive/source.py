@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, TruncatedError, located
 from mdlake.lake.dataset import SourceFile
+from mdlake.lake.manifest import stored_schema
 from mdlake.lake.store import Store, open_store
 
 _MAGIC = b"PAR1"
@@ -191,11 +192,8 @@ def _read_footer(file: SourceFile, storage: Mapping[str, str]) -> Footer:
     with parquet_faults(file.url):
         raw = _footer_bytes(store, file)
         metadata = pq.read_metadata(pa.BufferReader(_MAGIC + raw))
-        return Footer(file, metadata, _arrow_schema(raw), hashlib.sha256(raw).hexdigest())
-
-
-def _arrow_schema(raw: bytes) -> pa.Schema:
-    return pq.read_schema(pa.BufferReader(_MAGIC + raw))
+        schema = stored_schema(pq.read_schema(pa.BufferReader(_MAGIC + raw)))
+        return Footer(file, metadata, schema, hashlib.sha256(raw).hexdigest())
 
 
 def _footer_bytes(store: Store, file: SourceFile) -> bytes:

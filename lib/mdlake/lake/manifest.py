@@ -161,6 +161,11 @@ def decode_schema(text: object) -> pa.Schema:
         raise CorruptError(f"the schema in the manifest cannot be read: {error}") from error
 
 
+def stored_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema as it comes back from a manifest: Arrow's IPC does not keep the inner field names of maps."""
+    return decode_schema(encode_schema(schema))
+
+
 def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
 

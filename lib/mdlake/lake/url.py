@@ -61,7 +61,10 @@ def parse_url(url: str | os.PathLike[str]) -> Location:
     _refuse_secrets(scheme, authority, path)
     if not authority:
         raise InvalidArgumentError(f"{scheme}:// must be followed by a bucket, as in {scheme}://bucket/prefix")
-    return Location(scheme, authority, "/".join(part for part in path.split("/") if part))
+    parts = [part for part in path.split("/") if part]
+    if "." in parts or ".." in parts:
+        raise InvalidArgumentError("object stores have no '.' and '..'; write the whole path", url=text)
+    return Location(scheme, authority, "/".join(parts))
 
 
 def join_url(url: str, *parts: str) -> str:
