@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdlake.coding.coder import check_alphabet, checked_symbols
+from mdlake.coding.coder import check_alphabet, checked_symbols, count_symbols
+from mdlake.coding.frequencies import FrequencyTable, payload_bits, table_bits
 from mdlake.coding.huffman import HuffmanCoder
 from mdlake.coding.integers import IntegerReader, pack_integers
 from mdlake.coding.rans import RansCoder
@@ -23,6 +24,7 @@ from mdlake.kernels import lz77 as kernel
 
 INNER = (RawCoder(), RansCoder(), HuffmanCoder())
 BUCKETS = 128
+MAX_HASH_BITS = 18
 STREAMS = 7
 
 
@@ -32,13 +34,13 @@ class Lz77Coder:
 
     name: str = "lz77"
     max_alphabet: int = 256
-    depth: int = 32
+    depth: int = 16
 
     def encode(self, symbols: np.ndarray, alphabet: int) -> bytes:
         symbols = checked_symbols(self, symbols, alphabet)
         if symbols.size == 0 or alphabet == 1:
             return b""
-        sequences = self._sequences(symbols)
+        sequences = self._sequences(symbols, alphabet)
         literals = np.empty(symbols.size, np.uint8)
         literals = literals[: kernel.gather_literals(symbols, sequences, literals)]
         streams = [_shortest(literals, alphabet)]
@@ -80,12 +82,21 @@ class Lz77Coder:
             raise CorruptError(f"symbol {symbols.max()} in an alphabet of {alphabet}")
         return symbols
 
-    def _sequences(self, symbols: np.ndarray) -> np.ndarray:
+    def _sequences(self, symbols: np.ndarray, alphabet: int) -> np.ndarray:
         """Rows of literals, length, distance."""
-        head = np.full(1 << kernel.HASH_BITS, -1, np.int64)
-        chain = np.empty(symbols.size, np.int64)
+        hash_bits = min(max(symbols.size.bit_length(), 8), MAX_HASH_BITS)
+        head, chain = np.zeros(1 << hash_bits, np.uint32), np.empty(symbols.size, np.uint32)
         sequences = np.empty((symbols.size // kernel.SHORTEST_AGAIN, 3), np.int64)
-        return sequences[: kernel.find_sequences(symbols, self.depth, head, chain, sequences)]
+        price = _literal_price(symbols, alphabet)
+        count = kernel.find_sequences(symbols, self.depth, price, head, chain, 32 - hash_bits, sequences)
+        return sequences[:count]
+
+
+def _literal_price(symbols: np.ndarray, alphabet: int) -> int:
+    """What a symbol costs without copies, in 1/16 bits, rounded up."""
+    counts = count_symbols(symbols, alphabet)
+    table = FrequencyTable.of_counts(counts, table_bits(counts))
+    return 16 * payload_bits(counts, table) // symbols.size + 1
 
 
 def _relative(sequences: np.ndarray) -> np.ndarray:

@@ -10,14 +10,15 @@ from numba import njit, uint32
 
 SHORTEST = 4  # bytes of a match, but for one at the distance of the match before
 SHORTEST_AGAIN = 3
-HASH_BITS = 16
+COPY_BITS = 11  # about what the buckets of a copy cost
+PATIENCE = 8  # after 2**PATIENCE literals on end, places are skipped, ever more of them
 
 
 @njit(cache=True, nogil=True)
-def hash_at(data, i):
+def hash_at(data, i, shift):
     word = uint32(data[i]) | uint32(data[i + 1]) << uint32(8)
     word |= uint32(data[i + 2]) << uint32(16) | uint32(data[i + 3]) << uint32(24)
-    return uint32(uint32(word) * uint32(2654435761)) >> uint32(32 - HASH_BITS)
+    return uint32(uint32(word) * uint32(2654435761)) >> uint32(shift)
 
 
 @njit(cache=True, nogil=True)
@@ -38,56 +39,57 @@ def log2_floor(value):
 
 
 @njit(cache=True, nogil=True)
-def best_match(data, i, head, chain, depth, again):
-    """The match at i that saves most bits: (length, distance, gain); a gain of 0 if there is none.
+def best_match(data, i, head, chain, shift, depth, price, again):
+    """The match at i that saves most: (length, distance, gain in 1/16 bits); a gain of 0 if none does.
 
-    A literal counts as six bits, a copy as eight and the bits of its distance; `again` is the distance
-    of the match before, which costs nothing to name.
+    A literal costs price, a copy COPY_BITS and the bits of its distance; `again` is the distance of the
+    match before, which costs nothing to name.
     """
-    best_length, best_distance, best_gain = 0, 0, 0
+    best_length, best_distance, best_gain = 0, np.int64(0), 0
     if again <= i:
         length = common_length(data, i - again, i)
-        if length >= SHORTEST_AGAIN:
-            best_length, best_distance, best_gain = length, again, 6 * length - 8
-    candidate = head[hash_at(data, i)]
-    while candidate >= 0 and depth > 0:
+        gain = price * length - 16 * COPY_BITS
+        if length >= SHORTEST_AGAIN and gain > 0:
+            best_length, best_distance, best_gain = length, again, gain
+    link = head[hash_at(data, i, shift)]
+    while link > 0 and depth > 0:
+        candidate = np.int64(link) - 1
         beyond = i + best_length
         if beyond < data.size and data[candidate + best_length] == data[beyond]:
             length = common_length(data, candidate, i)
-            gain = 6 * length - 8 - log2_floor(i - candidate)
+            gain = price * length - 16 * (COPY_BITS + log2_floor(i - candidate))
             if length >= SHORTEST and gain > best_gain:
                 best_length, best_distance, best_gain = length, i - candidate, gain
-        candidate = chain[candidate]
+        link = chain[candidate]
         depth -= 1
     return best_length, best_distance, best_gain
 
 
 @njit(cache=True, nogil=True)
-def find_sequences(data, depth, head, chain, sequences):
+def find_sequences(data, depth, price, head, chain, shift, sequences):
     """Fills rows (literals, length, distance) of sequences and returns how many there are.
 
-    head (filled with -1) and chain link the places of equal hash; depth of them are looked at. A match
-    yields to one at the next byte that gains more.
+    head (zeroed, 2**(32 - shift) of them) and chain link the places of equal hash, each plus one; depth
+    of them are looked at. A match yields to one at the next byte that gains clearly more.
     """
     count, start, i = 0, 0, 0
     again = np.int64(1)
     last = data.size - SHORTEST  # the last place that has a hash
-    next_length, next_distance, next_gain = 0, 0, -1
+    length, distance, gain = 0, np.int64(0), -1  # of a match at i, if already known
     while i <= last:
-        if next_gain >= 0:
-            length, distance, gain = next_length, next_distance, next_gain
-            next_gain = -1
-        else:
-            length, distance, gain = best_match(data, i, head, chain, depth, again)
-        key = hash_at(data, i)
+        if gain < 0:
+            length, distance, gain = best_match(data, i, head, chain, shift, depth, price, again)
+        key = hash_at(data, i, shift)
         chain[i] = head[key]
-        head[key] = i
-        if gain <= 0:
-            i += 1
+        head[key] = i + 1
+        if gain == 0:
+            i += 1 + ((i - start) >> PATIENCE)
+            gain = -1
             continue
         if i < last:
-            next_length, next_distance, next_gain = best_match(data, i + 1, head, chain, depth, again)
-            if next_gain > gain + 4:
+            later = best_match(data, i + 1, head, chain, shift, depth, price, again)
+            if later[2] > gain + price:
+                length, distance, gain = later
                 i += 1
                 continue
         sequences[count, 0] = i - start
@@ -95,11 +97,11 @@ def find_sequences(data, depth, head, chain, sequences):
         sequences[count, 2] = distance
         count += 1
         for k in range(i + 1, min(i + length, last + 1)):
-            key = hash_at(data, k)
+            key = hash_at(data, k, shift)
             chain[k] = head[key]
-            head[key] = k
+            head[key] = k + 1
         i += length
-        start, again, next_gain = i, distance, -1
+        start, again, gain = i, distance, -1
     return count
 
 
