@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
@@ -40,6 +40,7 @@ from mdlake.lake.store import Store, open_store
 from mdlake.lake.url import join_url
 
 _SHARD = f"{RESERVED}shard"
+WHOLE = ""  # the folder above those of the splits
 _SPREAD_BIT = 20  # the hash's low bits may already have chosen the split
 
 
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
 
 def ingest(source: Source, options: IngestOptions, lineage: Mapping[str, object]) -> list[Shard]:
     """Writes and commits the shards and records the statistics; returns the shards, split by split."""
-    bases = {name: newest_version(split_store(options, name)) for name in options.split}
+    bases = {name: newest_version(folder(options, name)) for name in (*options.split, WHOLE)}
     read = typed(source.frame, source.columns, source.order, options).persist(StorageLevel.MEMORY_AND_DISK)
     try:
         rows = mark_duplicates(read, source.columns, source.order, options)
@@ -96,36 +97,31 @@ def write(rows: DataFrame, source: Source, options: IngestOptions, split_rows: S
 
 
 def commit(
-    shards: Sequence[Shard],
-    options: IngestOptions,
-    lineage: Mapping[str, object],
-    bases: Mapping[str, int],
+    shards: Sequence[Shard], options: IngestOptions, lineage: Mapping[str, object], bases: Mapping[str, int]
 ) -> None:
-    """A manifest per split, unless the newest says the same already."""
-    for name in options.split:
-        own = [shard for shard in shards if shard.split == name]
-        files = [ShardFile(shard.path, shard.bytes, shard.rows, shard.sha256) for shard in own]
+    """A manifest per split, and last one of the whole table; none where the newest says the same already."""
+    for name in (*options.split, WHOLE):
+        own = [shard for shard in shards if name in (shard.split, WHOLE)]
+        files = [ShardFile(shard.path_below(name), shard.bytes, shard.rows, shard.sha256) for shard in own]
         schema = decode_schema((own or shards)[0].schema)
-        store = split_store(options, name)
         manifest = shards_manifest(schema, files, options={"split": name}, source=lineage)
+        store = folder(options, name)
         if not bases[name] or read_manifest(store)[1] != manifest:
             commit_manifest(store, manifest, base=bases[name])
 
 
 def is_done(options: IngestOptions, lineage: Mapping[str, object]) -> bool:
-    """Whether every split's newest manifest was made from this source by these options."""
-    for name in options.split:
-        store = split_store(options, name)
-        if not newest_version(store) or read_manifest(store)[1]["source"] != lineage:
-            return False
-    return True
+    """Whether the whole table's newest manifest, committed last, was made from this source by these options."""
+    store = folder(options, WHOLE)
+    return newest_version(store) > 0 and read_manifest(store)[1]["source"] == lineage
 
 
-def split_store(options: IngestOptions, name: str) -> Store:
-    return open_store(join_url(options.target, name), options.storage)
+def folder(options: IngestOptions, split: str) -> Store:
+    """Where the shards of a split go, or all of them."""
+    return open_store(join_url(options.target, split), options.storage)
 
 
-def _by_split(values: Sequence[int]) -> F.Column:
+def _by_split(values: Sequence[int]) -> Column:
     """The value of the row's split."""
     return F.element_at(F.array(*map(F.lit, values)), named(SPLIT) + 1)
 

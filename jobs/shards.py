@@ -45,6 +45,10 @@ class Shard:
     snappy: int = 0
     zstd9: int = 0
 
+    def path_below(self, folder: str) -> str:
+        """The path relative to `folder`: that of the split, or "" for the one above."""
+        return self.path.removeprefix(f"{folder}/") if folder else self.path
+
 
 @dataclass(frozen=True)
 class ShardWriter:
@@ -88,7 +92,7 @@ class ShardWriter:
             self.store.put(path, file)
         schema = encode_schema(first.schema)
         sizes = {name: peer.size for name, peer in peers.items()}
-        return Shard(split, path.partition("/")[2], sink.size, rows, digest, schema, arrow_bytes, **sizes)
+        return Shard(split, path, sink.size, rows, digest, schema, arrow_bytes, **sizes)
 
 
 def _rows_of(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import jsonschema
 import pyarrow as pa
@@ -32,16 +33,14 @@ def arrow_schema(kind: str) -> pa.Schema:
     return pa.schema(fields)
 
 
-def check(kind: str, rows: Sequence[Mapping[str, object]]) -> None:
+def check(kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Raises `InvalidArgumentError` naming the first row and column that break the contract."""
     validator = jsonschema.Draft202012Validator(_definition(kind))
     for index, row in enumerate(rows):
         fault = next(validator.iter_errors(dict(row)), None)
         if fault is not None:
             where = ".".join(str(part) for part in fault.absolute_path) or "the row"
-            raise InvalidArgumentError(
-                f"row {index}: {where}: {fault.message}; see schemas/statistics.json", kind=kind
-            )
+            raise InvalidArgumentError(f"row {index}: {where}: {fault.message}; see schemas/statistics.json", kind=kind)
 
 
 @cache
@@ -53,6 +52,4 @@ def _definition(kind: str) -> dict:
     try:
         return _definitions()[kind]
     except KeyError:
-        raise InvalidArgumentError(
-            f"no such kind of statistics: {kind!r}; there are {', '.join(KINDS)}"
-        ) from None
+        raise InvalidArgumentError(f"no such kind of statistics: {kind!r}; there are {', '.join(KINDS)}") from None

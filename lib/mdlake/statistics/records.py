@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from io import BytesIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mdlake.errors import CorruptError, InvalidArgumentError, located
@@ -69,7 +68,8 @@ def read_latest(stats_url: str, kind: str, options: Mapping[str, str] | None = N
     table = read(stats_url, kind, options)
     if not table.num_rows:
         return table
-    return table.filter(pc.equal(table["run"], table["run"][-1]))
+    newest = table["run"][-1].as_py()
+    return table.filter(pa.array([run == newest for run in table["run"].to_pylist()]))
 
 
 def _parse(data: bytes, path: str, schema: pa.Schema) -> pa.Table:

@@ -1,0 +1,66 @@
+"""encode: Parquet -> archive, a block per column and row group, the manifest last.
+
+    spark-submit --py-files dist/mdlake-<version>.zip jobs/encode.py SOURCE ARCHIVE --effort default
+
+options -> plan -> spread -> commit. A killed run continues; a second run finds its work done.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jobs.engine import SparkEngine
+from jobs.options import parse_options
+from jobs.session import open_session
+from jobs.table_options import EncodeJobOptions
+from mdlake.archive.encode import EncodeReport, commit, plan, run
+from mdlake.archive.reader import Archive
+from mdlake.statistics import record
+
+
+def main(argv: Sequence[str]) -> None:
+    options = parse_options(EncodeJobOptions, "encode", argv, __doc__ or "")
+    planned = plan(options)
+    if planned.done:
+        report = commit(planned, [])
+        print(f"encode: found done, version {report.version} holds {report.rows:,} rows")
+    else:
+        with open_session("mdlake encode") as spark:
+            report = commit(planned, list(SparkEngine(spark.sparkContext, "encode").map(run, planned.tasks)))
+        print(
+            f"encode: {report.rows:,} rows, {report.blocks} blocks, {report.source_bytes:,} bytes of Parquet "
+            f"-> {report.archive_bytes:,} bytes, version {report.version}, {report.reused_tasks} tasks reused"
+        )
+    if options.stats:
+        record_archive(report, options)
+
+
+def record_archive(report: EncodeReport, options: EncodeJobOptions) -> None:
+    """A row per block, and one with the bytes of the whole."""
+    archive = Archive.open(options.archive, report.version, options.storage)
+    blocks = [
+        {
+            "archive": report.archive,
+            "file": file.path,
+            "row_group": number,
+            "column": field.name,
+            "position": position,
+            "type": str(field.type),
+            "chain": block.chain,
+            "rows": rows,
+            "raw_bytes": block.raw_bytes,
+            "encoded_bytes": block.bytes,
+        }
+        for file in archive.manifest.files
+        for number, (rows, row) in enumerate(zip(file.rows, file.blocks, strict=True))
+        for position, (field, block) in enumerate(zip(archive.schema, row, strict=True))
+    ]
+    sizes = {"rows": report.rows, "arrow_bytes": report.arrow_bytes, "archive_bytes": report.archive_bytes}
+    run_name = f"encode-{options.effort}"
+    record(options.stats, "blocks", blocks, run=run_name, options=options.storage)
+    record(options.stats, "tables", [{"stage": "encode", **sizes}], run=run_name, options=options.storage)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
