@@ -1,0 +1,49 @@
+"""Architectures by name. An artifact names one of these, or the caller passes a class: no code is loaded.
+
+To add one: a file with a frozen options dataclass (its fields are what is stored, checked when made) and
+a module that takes it, and an entry below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from mdlake.errors import InvalidArgumentError, UnsupportedVersionError
+from mdlake.models.networks.tabular_mlp import TabularMlp, TabularMlpOptions
+
+
+@dataclass(frozen=True)
+class Network:
+    """An architecture: what it is made from, and the class that is made."""
+
+    options: type[Any]
+    module: type[nn.Module]
+
+
+NETWORKS: dict[str, Network] = {
+    "tabular_mlp": Network(TabularMlpOptions, TabularMlp),
+}
+
+
+def build_network(name: str, options: Mapping[str, Any], *, device: str | None = None) -> nn.Module:
+    """The untrained network. On the device "meta" it takes no memory, whatever sizes the options name."""
+    if name not in NETWORKS:
+        raise UnsupportedVersionError(
+            f"no network is called {name!r}; there are {', '.join(sorted(NETWORKS))}. "
+            "Install a newer mdlake, or pass the class yourself"
+        )
+    try:
+        chosen = NETWORKS[name].options(**options)
+    except TypeError as error:
+        raise InvalidArgumentError(f"these options do not fit the network {name!r}: {error}") from error
+    with torch.device(device or "cpu"):
+        return NETWORKS[name].module(chosen)
+
+
+def count_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

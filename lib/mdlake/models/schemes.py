@@ -1,0 +1,123 @@
+"""How a weight tensor is kept in an artifact: each scheme turns a tensor into blocks and back.
+
+A scheme is a frozen dataclass and an entry in `SCHEMES`. `about` is what goes into the artifact's metadata
+as JSON; `arrays` are one-dimensional, by role, and become a block each. What `restore` gives are exactly
+the weights that were evaluated: quantisation is done before, here nothing is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+
+from mdlake.errors import CorruptError
+
+Shape = tuple[int, ...]
+
+
+class Scheme(Protocol):
+    """The protocol; `roles` maps each array's role to its dtype and length for a tensor of this shape."""
+
+    name: ClassVar[str]
+
+    @property
+    def about(self) -> dict[str, Any]: ...
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]: ...
+
+    @classmethod
+    def roles(cls, about: Mapping[str, Any], shape: Shape) -> dict[str, tuple[np.dtype, int]]: ...
+
+    @classmethod
+    def read(cls, about: Mapping[str, Any], shape: Shape, arrays: Mapping[str, np.ndarray]) -> Scheme: ...
+
+    def restore(self) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The tensor's own values, bit for bit. bfloat16, which numpy lacks, goes as its 16-bit patterns."""
+
+    name: ClassVar[str] = "plain"
+    tensor: torch.Tensor
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return {"dtype": _NAMES[self.tensor.dtype]}
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        flat = self.tensor.detach().cpu().contiguous().reshape(-1)
+        return {"": (flat.view(torch.uint16) if flat.dtype is torch.bfloat16 else flat).numpy()}
+
+    @classmethod
+    def roles(cls, about: Mapping[str, Any], shape: Shape) -> dict[str, tuple[np.dtype, int]]:
+        kept, _ = _DTYPES.get(about["dtype"], (None, None))
+        if kept is None:
+            raise CorruptError(f"no tensor has the dtype {about['dtype']!r}")
+        return {"": (np.dtype(kept), prod(shape))}
+
+    @classmethod
+    def read(cls, about: Mapping[str, Any], shape: Shape, arrays: Mapping[str, np.ndarray]) -> Plain:
+        _, dtype = _DTYPES[about["dtype"]]
+        flat = torch.from_numpy(arrays[""].copy())
+        return cls((flat.view(dtype) if flat.dtype != dtype else flat).reshape(shape))
+
+    def restore(self) -> torch.Tensor:
+        return self.tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """Integer levels times a float32 scale, symmetric about 0: one scale, or one per index of axis 0."""
+
+    name: ClassVar[str] = "linear"
+    levels: np.ndarray  # int8, of the tensor's shape
+    scale: np.ndarray  # float32 [1] or [shape[0]]
+    bits: int
+
+    @property
+    def about(self) -> dict[str, Any]:
+        one = {"scale": float(self.scale[0])} if len(self.scale) == 1 else {}
+        return {"bits": self.bits, **one}
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        levels = {"": self.levels.reshape(-1)}
+        return levels if len(self.scale) == 1 else {**levels, "scale": self.scale}
+
+    @classmethod
+    def roles(cls, about: Mapping[str, Any], shape: Shape) -> dict[str, tuple[np.dtype, int]]:
+        levels = {"": (np.dtype(np.int8), prod(shape))}
+        return levels if "scale" in about else {**levels, "scale": (np.dtype(np.float32), shape[0])}
+
+    @classmethod
+    def read(cls, about: Mapping[str, Any], shape: Shape, arrays: Mapping[str, np.ndarray]) -> Linear:
+        scale = np.array([about["scale"]], np.float32) if "scale" in about else arrays["scale"]
+        return cls(arrays[""].reshape(shape), scale, int(about["bits"]))
+
+    def restore(self) -> torch.Tensor:
+        scale = self.scale.reshape(-1, *[1] * (self.levels.ndim - 1)) if self.levels.ndim else self.scale[0]
+        return torch.from_numpy(np.asarray(self.levels.astype(np.float32) * scale, np.float32))
+
+
+SCHEMES: dict[str, type[Plain] | type[Linear]] = {"plain": Plain, "linear": Linear}
+
+_DTYPES: dict[str, tuple[type[np.generic], torch.dtype]] = {
+    "float64": (np.float64, torch.float64),
+    "float32": (np.float32, torch.float32),
+    "float16": (np.float16, torch.float16),
+    "bfloat16": (np.uint16, torch.bfloat16),
+    "int64": (np.int64, torch.int64),
+    "int32": (np.int32, torch.int32),
+    "int16": (np.int16, torch.int16),
+    "int8": (np.int8, torch.int8),
+    "uint8": (np.uint8, torch.uint8),
+}
+_NAMES = {dtype: name for name, (_, dtype) in _DTYPES.items()}

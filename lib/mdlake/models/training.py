@@ -1,0 +1,209 @@
+"""The training loop: one network, on one or many workers, on a CPU or a GPU, exactly repeatable.
+
+Data-parallel by torch's DistributedDataParallel if a process group was set up, which is the caller's part
+(Ray Train, torchrun). Learning rate: linear warm-up, then a cosine (Loshchilov and Hutter, SGDR, 2017);
+AdamW (Loshchilov and Hutter, 2019), with a decay of its own for embedding tables, whose rare rows Adam moves
+as far as frequent ones. On a GPU the forward pass runs in bfloat16.
+
+Every random number comes from the seed, the epoch and the rank, so a run that was killed and continued from
+the checkpoint of its last epoch ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mdlake.errors import InvalidArgumentError
+from mdlake.models.batches import Batch, Share, Source, ordered_batches, steps_per_epoch, training_batches
+from mdlake.models.metrics import Measures
+from mdlake.models.tasks import BinaryTask
+
+Loss = Callable[[BinaryTask, torch.Tensor, Batch], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """`batch_size` is that of all workers together; `final_rate` a share of `learning_rate`."""
+
+    epochs: int = 4
+    batch_size: int = 2048
+    learning_rate: float = 2e-3
+    final_rate: float = 0.01
+    warmup_steps: int = 50
+    weight_decay: float = 1e-2
+    embedding_decay: float = 1.0
+    buffer_rows: int = 1 << 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0:
+            raise InvalidArgumentError("epochs, batch_size and learning_rate must be positive")
+
+
+@dataclass
+class Progress:
+    """Where training stands: epochs done, and a row of figures for each (they become statistics)."""
+
+    epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Trainer:
+    """A network, its optimizer and its data. `after_step` may hold weights to a constraint, as a mask."""
+
+    network: nn.Module
+    train: Source
+    validation: Source
+    options: TrainingOptions
+    loss: Loss
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    after_step: Callable[[nn.Module], None] | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self.network.to(self.device)
+        self.share = _share()
+        parallel = self.share.world > 1
+        self._model: nn.Module = (
+            DistributedDataParallel(self.network, gradient_as_bucket_view=True) if parallel else self.network
+        )
+        self.optimizer = torch.optim.AdamW(
+            _groups(self.network, self.options), lr=self.options.learning_rate, fused=True
+        )
+        self._steps = steps_per_epoch(self.train.shards, self.options.batch_size, self.share.world)
+
+    def run(self) -> Iterator[Progress]:
+        """Trains the epochs that are left; yields after each, for the caller to keep a checkpoint."""
+        begun = time.monotonic()
+        while self.progress.epoch < self.options.epochs:
+            loss = self._epoch(self.progress.epoch)
+            measured = self.measure()
+            self.progress.epoch += 1
+            self.progress.history.append(self._figures(loss, measured, time.monotonic() - begun))
+            yield self.progress
+
+    def measure(self) -> Measures:
+        """The measures of the validation split; each worker does its share, all get the whole."""
+        logits, labels = predict(self.network, ordered_batches(self.validation, self.share), self.device)
+        if self.share.world > 1:
+            parts: list[Any] = [None] * self.share.world
+            torch.distributed.all_gather_object(parts, (logits, labels))
+            logits, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return self.validation.task.measure(logits, labels)
+
+    def _epoch(self, epoch: int) -> float:
+        torch.manual_seed(_seed(self.options.seed, epoch, self.share.rank))
+        self._model.train()
+        total = torch.zeros((), device=self.device)
+        for index, batch in enumerate(self._batches(epoch)):
+            self._set_rate(epoch * self._steps + index)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                logits = self._model(*batch.inputs)
+            loss = self.loss(self.train.task, logits.float(), batch)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            if self.after_step:
+                self.after_step(self.network)
+            total += loss.detach()
+            if index % 32 == 0 or index == self._steps - 1:
+                self._check_finite(total, epoch, index)
+        return float(total) / self._steps
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        options = self.options
+        for batch in training_batches(
+            self.train,
+            self.share,
+            batch_size=options.batch_size,
+            steps=self._steps,
+            seed=options.seed,
+            epoch=epoch,
+            buffer_rows=options.buffer_rows,
+        ):
+            yield batch.to(self.device)
+
+    def _set_rate(self, step: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.options, step, self.options.epochs * self._steps)
+
+    def _check_finite(self, total: torch.Tensor, epoch: int, step: int) -> None:
+        if not math.isfinite(float(total)):
+            raise InvalidArgumentError(
+                f"the loss is not a finite number in epoch {epoch}, step {step}: lower learning_rate "
+                f"({self.options.learning_rate}) or look for extreme values in the numeric columns; "
+                "the checkpoints of earlier epochs are kept"
+            )
+
+    def _figures(self, loss: float, measured: Measures, seconds: float) -> dict[str, Any]:
+        steps = self.progress.epoch * self._steps
+        rate = self.optimizer.param_groups[0]["lr"]
+        return {
+            "epoch": self.progress.epoch,
+            "step": steps,
+            "train_loss": loss,
+            "loss": measured.loss,
+            "auc": measured.auc,
+            "accuracy": measured.accuracy,
+            "learning_rate": rate,
+            "seconds": seconds,
+        }
+
+
+def hard_loss(task: BinaryTask, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The task's own loss against the labels."""
+    return task.loss(logits, batch.labels)
+
+
+def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine down to `final_rate`."""
+    warm = min(1.0, (step + 1) / max(1, min(options.warmup_steps, steps // 4)))
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return options.learning_rate * warm * (options.final_rate + (1 - options.final_rate) * cosine)
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, batches: Iterator[Batch], device: torch.device | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The logits and labels, float32 [rows] each, of all batches; the network is left in eval mode."""
+    device = device or torch.device("cpu")
+    network.eval()
+    logits, labels = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
+    for batch in batches:
+        inputs = [tensor.to(device) for tensor in batch.inputs]
+        logits.append(network(*inputs).float().cpu().numpy())
+        labels.append(batch.labels.numpy())
+    return np.concatenate(logits), np.concatenate(labels)
+
+
+def _groups(network: nn.Module, options: TrainingOptions) -> list[dict[str, Any]]:
+    tables = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
+    chosen = [p for p in network.parameters() if id(p) in tables]
+    others = [p for p in network.parameters() if id(p) not in tables]
+    groups = [
+        {"params": chosen, "weight_decay": options.embedding_decay},
+        {"params": others, "weight_decay": options.weight_decay},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _share() -> Share:
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return Share()
+    return Share(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,53 @@
+"""Knowledge distillation: a student learns from the teacher's soft labels beside the hard ones.
+
+Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network (2015), section 2, for one logit: both
+logits are divided by a temperature, and the soft term is multiplied by its square, so that its gradients
+keep their size when the temperature changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from mdlake.errors import InvalidArgumentError
+from mdlake.models.batches import Batch
+from mdlake.models.tasks import BinaryTask
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """`soft` is the share of the soft term in the loss: 0 is training without a teacher."""
+
+    temperature: float = 2.0
+    soft: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0 or not 0 <= self.soft <= 1:
+            raise InvalidArgumentError("temperature must be positive, and soft a share from 0 to 1")
+
+
+@dataclass(frozen=True)
+class DistillLoss:
+    """The loss for `models.training`: soft and hard labels mixed."""
+
+    options: DistillOptions
+
+    def __call__(self, task: BinaryTask, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        if batch.scores is None:
+            raise InvalidArgumentError("distillation needs the teacher's outputs: run score first")
+        soft = soft_loss(logits, batch.scores, self.options.temperature)
+        return self.options.soft * soft + (1 - self.options.soft) * task.loss(logits, batch.labels)
+
+
+def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """The cross entropy of the softened student given the softened teacher, both logits [rows]."""
+    target = torch.sigmoid(teacher / temperature)
+    return temperature**2 * binary_cross_entropy_with_logits(student / temperature, target)
+
+
+def gap_closed(teacher: float, alone: float, distilled: float) -> float | None:
+    """The share of the way from the student alone to the teacher; None if the teacher is no better."""
+    return (distilled - alone) / (teacher - alone) if teacher > alone else None

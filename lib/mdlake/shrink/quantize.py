@@ -1,0 +1,123 @@
+"""Linear symmetric quantisation, and the search for how few bits a network can do with.
+
+A weight becomes round(w / scale), an integer of `bits` bits; 0 stays 0, so pruned weights stay pruned. The
+scale is not simply max|w| / (largest level): clipping a few outliers costs less than coarse steps for all,
+so the scale of least squared error over a grid is taken (as in Banner et al., Post-training 4-bit
+quantization, 2019, who derive it). Vectors (biases) always keep 8 bits: they are few.
+
+The bits are searched on the validation split, greedily: first the fewest for all tensors together, then
+fewer for one tensor at a time, the largest first, as long as the AUC stays within the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mdlake.errors import InvalidArgumentError
+from mdlake.models.schemes import Linear
+
+_CLIPS = np.linspace(0.3, 1.0, 29)
+_VECTOR_BITS = 8
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """`bits` that are tried; `granularity`: a scale per "tensor", or per index of its first axis ("channel")."""
+
+    bits: tuple[int, ...] = (8, 7, 6, 5, 4, 3, 2)
+    granularity: str = "tensor"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", tuple(self.bits))
+        if not self.bits or not all(2 <= bits <= 8 for bits in self.bits):
+            raise InvalidArgumentError(f"bits are from 2 to 8, not {self.bits}")
+        if self.granularity not in ("tensor", "channel"):
+            raise InvalidArgumentError(f"granularity is 'tensor' or 'channel', not {self.granularity!r}")
+
+
+Weights = Mapping[str, torch.Tensor]
+Schemes = dict[str, Linear]
+
+
+def quantize_linear(weights: torch.Tensor, bits: int, granularity: str = "tensor") -> Linear:
+    """The tensor as levels from -(2^(bits-1) - 1) to 2^(bits-1) - 1 and float32 scales."""
+    values = weights.detach().cpu().numpy().astype(np.float64)
+    channels = granularity == "channel" and values.ndim >= 2
+    rows = values.reshape(values.shape[0], -1) if channels else values.reshape(1, -1)
+    top = 2 ** (bits - 1) - 1
+    scale = _best_scales(rows, top)
+    levels = np.clip(np.rint(rows / scale[:, None]), -top, top).astype(np.int8)
+    return Linear(levels.reshape(values.shape), scale, bits)
+
+
+def quantize_all(weights: Weights, bits: Mapping[str, int], granularity: str) -> Schemes:
+    """Every tensor with its own number of bits."""
+    return {name: quantize_linear(tensor, bits[name], granularity) for name, tensor in weights.items()}
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What the search chose, and the AUC on the validation split with it."""
+
+    schemes: Schemes
+    bits: dict[str, int]
+    auc: float
+
+
+def search_bits(
+    weights: Weights, measure: Callable[[Weights], float], floor: float, options: QuantizeOptions
+) -> Quantized:
+    """The fewest bits with which `measure` of the restored weights is at least `floor`.
+
+    Raises:
+        InvalidArgumentError: not even the most bits reach the floor; the message has what they reach.
+    """
+    steps = sorted(options.bits, reverse=True)
+
+    def attempt(bits: dict[str, int]) -> Quantized:
+        schemes = quantize_all(weights, bits, options.granularity)
+        return Quantized(schemes, bits, measure({name: s.restore() for name, s in schemes.items()}))
+
+    best = attempt(_uniform(weights, steps[0]))
+    if best.auc < floor:
+        raise InvalidArgumentError(
+            f"{steps[0]} bits reach an AUC of {best.auc:.4f} on the validation split, the budget asks for "
+            f"{floor:.4f}: raise max_drop"
+        )
+    for bits in steps[1:]:
+        tried = attempt(_uniform(weights, bits))
+        if tried.auc < floor:
+            break
+        best = tried
+    matrices = [name for name, tensor in weights.items() if tensor.dim() >= 2]
+    for name in sorted(matrices, key=lambda name: (-weights[name].numel(), name)):
+        for bits in [bits for bits in steps if bits < best.bits[name]]:
+            tried = attempt({**best.bits, name: bits})
+            if tried.auc < floor:
+                break
+            best = tried
+    return best
+
+
+def _uniform(weights: Weights, bits: int) -> dict[str, int]:
+    return {name: bits if tensor.dim() >= 2 else _VECTOR_BITS for name, tensor in weights.items()}
+
+
+def _best_scales(rows: np.ndarray, top: int) -> np.ndarray:
+    """float32 [rows]: for each row the scale of least squared error; 1 for a row of zeros."""
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    if not np.isfinite(largest).all():
+        raise InvalidArgumentError("weights that are not finite cannot be quantised")
+    best = np.full(len(rows), np.inf)
+    chosen = np.ones(len(rows), np.float32)
+    for clip in _CLIPS:
+        scale = np.where(largest > 0, largest * clip / top, 1.0).astype(np.float32)
+        scale = np.maximum(scale, np.finfo(np.float32).tiny)
+        error = np.square(rows - np.clip(np.rint(rows / scale[:, None]), -top, top) * scale[:, None]).sum(axis=1)
+        better = error < best
+        best, chosen = np.where(better, error, best), np.where(better, scale, chosen)
+    return chosen

@@ -1,0 +1,148 @@
+"""Makes the distilled student an artifact: candidates in parallel, the smallest within the budget wins.
+
+    python -m ray_tasks.compress --lake URL [--workers 2] [--ray ADDRESS]
+
+A candidate is one sparsity: prune, fine-tune, quantise with the bits searched, encode. All choices are made
+on the validation split; the test split is not opened. The result does not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from mdlake.lake.store import Store
+from mdlake.models.batches import Source
+from mdlake.models.bundle import load_bundle
+from mdlake.models.networks import count_parameters
+from mdlake.models.records import find_record, fingerprint, need_record, write_record
+from mdlake.models.shards import open_shards
+from mdlake.shrink.compress import Candidate, choose
+from mdlake.shrink.compress import CompressOptions as Steps
+from mdlake.shrink.compress import compress as compress_model
+from mdlake.shrink.distill import DistillLoss
+from ray_tasks.distill import DISTILLED
+from ray_tasks.engine import RayEngine
+from ray_tasks.figures import record_models, record_training
+from ray_tasks.options import CommonOptions, option, parse_options, storage_options
+from ray_tasks.recipe import load_recipe
+from ray_tasks.score import RECORD as SCORES
+from ray_tasks.session import connected
+from ray_tasks.show import say
+
+ARTIFACT, RECORD = "artifacts/student.safetensors", "artifacts/student.json"
+
+
+@dataclass(frozen=True)
+class CompressOptions(CommonOptions):
+    max_drop: float = option(-1.0, "AUC that may be lost on the validation split; default: the recipe's")
+
+
+@dataclass(frozen=True)
+class CompressTask:
+    """One candidate; small, since the model and the rows are read where the work is done."""
+
+    store: Store
+    model: str
+    sparsity: float
+    steps: Steps
+    train: Source
+    validation: Source
+    loss: DistillLoss
+    floor: float
+
+    @property
+    def name(self) -> str:
+        return f"sparsity {self.sparsity}"
+
+
+def compress(options: CompressOptions) -> dict[str, Any]:
+    """Returns the record of the artifact."""
+    tasks, mark = plan_candidates(options)
+    store = options.store
+    done = find_record(store, RECORD, mark)
+    if done:
+        say("compress", f"the artifact is there already: {done['bytes']} bytes")
+        return done
+    candidates = []
+    with connected(options.ray, options.workers):
+        for candidate in RayEngine(options.workers).map(run_candidate, tasks):
+            candidates.append(candidate)
+            _say_candidate(candidate)
+    best = choose(candidates, tasks[0].floor)
+    assert best.data is not None
+    store.put(ARTIFACT, best.data)
+    record = write_record(
+        store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), sparsity=best.sparsity, bits=best.bits,
+        nonzero=best.nonzero, auc=best.auc,
+    )  # fmt: skip
+    _record_statistics(options, tasks[0], best, mark)
+    say("compress", f"{ARTIFACT}: {len(best.data)} bytes, AUC {best.auc:.4f} on validation")
+    return record
+
+
+def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
+    """A task per sparsity, and the fingerprint of what they make."""
+    recipe, store = load_recipe(options.recipe), options.store
+    student = need_record(store, f"checkpoints/{DISTILLED}/record.json", "distill")
+    scores = need_record(store, SCORES, "score")
+    steps = recipe.compress
+    if options.max_drop >= 0:
+        steps = replace(steps, max_drop=options.max_drop)
+    steps = replace(steps, training=replace(steps.training, seed=options.seed))
+    model, url = load_bundle(store, student["model"]), store.url_of(scores["folder"])
+    soft = open_shards(url, storage_options(url))
+    task = CompressTask(
+        store,
+        student["model"],
+        0.0,
+        steps,
+        Source(options.split("train"), model.features, model.task, soft),
+        Source(options.split("validation"), model.features, model.task),
+        DistillLoss(recipe.distill),
+        (student["validation"]["auc"] or 0.0) - steps.max_drop,
+    )
+    mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill))
+    return [replace(task, sparsity=sparsity) for sparsity in steps.sparsities], mark
+
+
+def run_candidate(task: CompressTask) -> Candidate:
+    torch.set_num_threads(1)
+    torch.manual_seed(task.steps.training.seed)
+    model = load_bundle(task.store, task.model)
+    return compress_model(model, task.sparsity, task.train, task.validation, task.steps, task.loss, task.floor)
+
+
+def _say_candidate(candidate: Candidate) -> None:
+    found = "over the budget" if candidate.data is None else f"{len(candidate.data)} bytes"
+    say(
+        "compress",
+        f"sparsity {candidate.sparsity:.0%}: AUC {candidate.pruned_auc:.4f} after fine-tuning, "
+        f"{candidate.auc:.4f} at {candidate.bits:.1f} bits: {found}",
+    )
+
+
+def _record_statistics(options: CompressOptions, task: CompressTask, best: Candidate, mark: str) -> None:
+    parameters = count_parameters(load_bundle(task.store, task.model).module)
+    common = {"model": "student distilled", "parameters": parameters, "split": "validation", "nonzero": best.nonzero}
+    record_models(
+        options,
+        [
+            {**common, "stage": "prune", "bits": 32.0, "bytes": best.pruned_bytes, "auc": best.pruned_auc},
+            {**common, "stage": "quantize", "bits": best.bits, "bytes": len(best.data or b""), "auc": best.auc},
+        ],
+        run=f"compress-{mark}",
+    )
+    record_training(options, "student pruned", best.history, run=f"compress-{mark}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    compress(parse_options(CompressOptions, "compress", argv, __doc__ or ""))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

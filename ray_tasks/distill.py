@@ -1,0 +1,85 @@
+"""Trains the student twice: from the teacher's outputs and the labels, and from the labels alone.
+
+    python -m ray_tasks.distill --lake URL [--workers 2] [--ray ADDRESS]
+
+The two trainings differ in the loss and in nothing else, so the difference is what distillation adds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from mdlake.models.records import find_record, need_record
+from mdlake.models.shards import open_shards
+from mdlake.shrink.distill import DistillLoss, gap_closed
+from ray_tasks.figures import record_training
+from ray_tasks.options import CommonOptions, option, parse_options, storage_options
+from ray_tasks.recipe import Recipe, load_recipe
+from ray_tasks.score import RECORD as SCORES
+from ray_tasks.session import connected
+from ray_tasks.show import EpochLines, say
+from ray_tasks.train import plan_training
+from ray_tasks.training import TrainPlan, commit_training, train_on_ray
+
+DISTILLED, ALONE = "student_distilled", "student_alone"
+
+
+@dataclass(frozen=True)
+class DistillOptions(CommonOptions):
+    gpus: bool = option(False, "one GPU for each worker")
+
+
+def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
+    """Returns the records of both students by name."""
+    recipe = load_recipe(options.recipe)
+    with connected(options.ray, options.workers):
+        plans = plan_students(options, recipe)
+        records = {plan.name: find_record(plan.store, plan.record, plan.fingerprint) for plan in plans}
+        left = [plan for plan in plans if not records[plan.name]]
+        if not left:
+            say("distill", "both students are trained already")
+        else:
+            train_on_ray(left, options.workers, options.gpus, EpochLines("distill", left[0].training.epochs))
+        for plan in left:
+            record = records[plan.name] = commit_training(
+                plan, {"teacher": plan.inputs.get("scores"), "train": plan.fingerprint}
+            )
+            record_training(options, plan.name.replace("_", " "), record["history"], f"{plan.name}-{plan.fingerprint}")
+    found = {name: record for name, record in records.items() if record}
+    _say_gap(options, found)
+    return found
+
+
+def plan_students(options: CommonOptions, recipe: Recipe) -> list[TrainPlan]:
+    """The student from soft and hard labels, and the student from hard labels."""
+    scores = need_record(options.store, SCORES, "score")
+    alone = replace(plan_training(options, recipe, recipe.student), name=ALONE)
+    url = options.store.url_of(scores["folder"])
+    soft = open_shards(url, storage_options(url))
+    distilled = replace(
+        alone,
+        name=DISTILLED,
+        train=replace(alone.train, scores=soft),
+        loss=DistillLoss(recipe.distill),
+        inputs={"scores": scores["fingerprint"], "distill": asdict(recipe.distill)},
+    )
+    return [distilled, alone]
+
+
+def _say_gap(options: CommonOptions, records: dict[str, dict[str, Any]]) -> None:
+    teacher = need_record(options.store, "checkpoints/teacher/record.json", "train")
+    auc = [record["validation"]["auc"] for record in (teacher, records[ALONE], records[DISTILLED])]
+    share = gap_closed(*auc)
+    text = "the teacher is no better than the student" if share is None else f"{share:.0%} of the gap closed"
+    say("distill", "validation AUC: teacher {:.4f}, student alone {:.4f}, distilled {:.4f}; ".format(*auc) + text)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    distill(parse_options(DistillOptions, "distill", argv, __doc__ or ""))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,132 @@
+"""Measures teacher, both students and the artifact on the test split, which nothing opened before.
+
+    python -m ray_tasks.evaluate --lake URL [--workers 2] [--ray ADDRESS]
+
+The artifact is loaded back from its bytes, as any user would.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from mdlake.artifact import load_artifact
+from mdlake.lake.store import Store
+from mdlake.models.batches import Source, ordered_batches
+from mdlake.models.bundle import Model, load_bundle
+from mdlake.models.networks import count_parameters
+from mdlake.models.records import find_record, fingerprint, need_record, write_record
+from mdlake.models.shards import Shards
+from mdlake.models.training import predict
+from mdlake.shrink.distill import gap_closed
+from mdlake.shrink.prune import count_nonzero
+from ray_tasks.compress import RECORD as ARTIFACT_RECORD
+from ray_tasks.distill import ALONE, DISTILLED
+from ray_tasks.engine import RayEngine
+from ray_tasks.figures import record_models
+from ray_tasks.options import CommonOptions, parse_options, storage_options
+from ray_tasks.session import connected
+from ray_tasks.show import say
+from ray_tasks.train import TEACHER
+
+RECORD = "artifacts/evaluation.json"
+_STAGES = {TEACHER: "train", ALONE: "train", DISTILLED: "distill", "artifact": "artifact"}
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(CommonOptions):
+    pass
+
+
+@dataclass(frozen=True)
+class EvaluateTask:
+    """Measure one model; `path` is a bundle, or the artifact with its mean bits."""
+
+    name: str
+    store: Store
+    path: str
+    bytes: int
+    bits: float
+    shards: Shards
+    storage: dict[str, str] | None
+
+
+def evaluate(options: EvaluateOptions) -> dict[str, Any]:
+    """Returns the record: a row per model, and the share of the gap that distillation closed."""
+    tasks, mark = plan_evaluation(options)
+    store = options.store
+    record = find_record(store, RECORD, mark)
+    if record:
+        say("evaluate", "all models are measured already")
+    else:
+        with connected(options.ray, options.workers):
+            rows = list(RayEngine(options.workers).map(run_evaluation, tasks))
+        auc = {row["model"]: row["auc"] for row in rows}
+        closed = gap_closed(auc[TEACHER], auc["student alone"], auc["student distilled"])
+        record = write_record(store, RECORD, mark, models=rows, gap_closed=closed)
+        record_models(options, rows, run=f"evaluate-{mark}")
+    for row in record["models"]:
+        say(
+            "evaluate",
+            f"{row['model']:<18} {row['parameters']:>9} parameters {row['bytes']:>9} bytes  "
+            f"test: AUC {row['auc']:.4f}  accuracy {row['accuracy']:.4f}",
+        )
+    if record["gap_closed"] is not None:
+        say("evaluate", f"distillation closed {record['gap_closed']:.0%} of the gap to the teacher")
+    return record
+
+
+def plan_evaluation(options: EvaluateOptions) -> tuple[list[EvaluateTask], str]:
+    """A task per model, and the fingerprint of what they will find."""
+    store, shards = options.store, options.split("test")
+    storage = storage_options(options.lake)
+    records = {
+        name: need_record(store, f"checkpoints/{name}/record.json", "train" if name == TEACHER else "distill")
+        for name in (TEACHER, ALONE, DISTILLED)
+    }
+    tasks = [
+        EvaluateTask(name, store, record["model"], record["bytes"], 32.0, shards, storage)
+        for name, record in records.items()
+    ]
+    artifact = need_record(store, ARTIFACT_RECORD, "compress")
+    tasks.append(
+        EvaluateTask("artifact", store, artifact["artifact"], artifact["bytes"], artifact["bits"], shards, storage)
+    )
+    marks = [record["fingerprint"] for record in (*records.values(), artifact)]
+    return tasks, fingerprint(models=marks, test=shards.fingerprint)
+
+
+def run_evaluation(task: EvaluateTask) -> dict[str, Any]:
+    """A row of the statistics `models`."""
+    torch.set_num_threads(1)
+    model = _load(task)
+    source = Source(task.shards, model.features, model.task)
+    measured = model.task.measure(*predict(model.module, ordered_batches(source)))
+    return {
+        "model": task.name.replace("_", " "),
+        "stage": _STAGES[task.name],
+        "parameters": count_parameters(model.module),
+        "nonzero": count_nonzero(model.module),
+        "bits": task.bits,
+        "bytes": task.bytes,
+        "split": "test",
+        **{key: value for key, value in asdict(measured).items() if key in ("auc", "accuracy")},
+    }
+
+
+def _load(task: EvaluateTask) -> Model:
+    if task.name == "artifact":
+        return load_artifact(task.store.url_of(task.path), task.storage)
+    return load_bundle(task.store, task.path)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    evaluate(parse_options(EvaluateOptions, "evaluate", argv, __doc__ or ""))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,91 @@
+"""Fills a verb's options dataclass from the command line; each field is a flag with a default and a help text."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from mdlake.errors import InvalidArgumentError
+from mdlake.lake.store import Store, open_store
+from mdlake.models.shards import Shards, open_shards
+
+Options = TypeVar("Options")
+
+_STORAGE = (  # what is carried from the environment to workers, inside tasks: never in logs or records
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT",
+    "AWS_ALLOW_HTTP",
+    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
+)
+
+
+def option(default: Any, text: str) -> Any:
+    """A field of an options dataclass, with the help text of its flag."""
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """What every verb takes."""
+
+    lake: str = option("demo-lake", "folder or URL that holds shards/ and gets all results")
+    shards: str = option("", "folder or URL with train/, validation/ and test/; default: shards/ in the lake")
+    recipe: str = option("flights", "name of a recipe in ray_tasks/recipes, or path of a TOML file")
+    ray: str = option("", "address of a Ray cluster; default: RAY_ADDRESS, else a local one is started")
+    workers: int = option(2, "workers that share the work")
+    seed: int = option(0, "seed of all random numbers")
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise InvalidArgumentError(f"workers must be at least 1, not {self.workers}")
+
+    @property
+    def store(self) -> Store:
+        return open_store(self.lake, storage_options(self.lake))
+
+    @property
+    def stats(self) -> str:
+        return self.store.url_of("stats")
+
+    def split(self, name: str) -> Shards:
+        """The shards of one split; an error says what to run if there are none."""
+        url = f"{(self.shards or self.store.url_of('shards')).rstrip('/')}/{name}"
+        return open_shards(url, storage_options(url))
+
+
+def parse_options(kind: type[Options], verb: str, argv: Sequence[str] | None, description: str) -> Options:
+    """The options of one run. Wrong usage ends the program with a message, as argparse does."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m ray_tasks.{verb}",
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        parser.add_argument(
+            "--" + field.name.replace("_", "-"),
+            type=hints[field.name],
+            default=field.default,
+            help=field.metadata.get("help", "").replace("%", "%%"),
+        )
+    try:
+        return kind(**vars(parser.parse_args(argv)))
+    except InvalidArgumentError as error:
+        parser.error(str(error))
+
+
+def storage_options(url: str, environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:
+    """The storage options that workers on other machines need, from this machine's environment."""
+    if not url.startswith("s3://"):
+        return None
+    return {name.lower(): environment[name] for name in _STORAGE if environment.get(name)} or None

@@ -1,0 +1,105 @@
+"""A recipe: what is predicted, with which networks, and how they are trained and shrunk. One TOML file.
+
+`ray_tasks/recipes/flights.toml` is the one of the demo, short enough to read and change.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mdlake.errors import InvalidArgumentError, located
+from mdlake.models.features import FeatureSpec
+from mdlake.models.fitting import FeatureOptions
+from mdlake.models.tasks import BinaryTask
+from mdlake.models.training import TrainingOptions
+from mdlake.shrink.compress import CompressOptions
+from mdlake.shrink.distill import DistillOptions
+from mdlake.shrink.quantize import QuantizeOptions
+
+_FOLDER = Path(__file__).parent / "recipes"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """A network of the registry, what it sees (categories with their embedding widths), how it is trained."""
+
+    network: str
+    numeric: tuple[str, ...]
+    categories: Mapping[str, int]
+    max_categories: int = 1 << 16
+    options: Mapping[str, Any] = field(default_factory=dict)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+
+    @property
+    def features(self) -> FeatureOptions:
+        return FeatureOptions(self.numeric, tuple(self.categories), self.max_categories)
+
+    def network_options(self, spec: FeatureSpec) -> dict[str, Any]:
+        """The options of the network for what was fitted, ready for JSON."""
+        return {
+            "numeric": len(spec.numeric),
+            "cardinalities": list(spec.cardinalities),
+            "widths": list(self.categories.values()),
+            **self.options,
+        }
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The tables of the file."""
+
+    task: BinaryTask
+    teacher: NetworkPlan
+    student: NetworkPlan
+    distill: DistillOptions
+    compress: CompressOptions
+
+
+def load_recipe(name: str) -> Recipe:
+    """The recipe of that name in `ray_tasks/recipes`, or the file at that path."""
+    path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
+    with located(file=str(path)):
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            known = ", ".join(sorted(known.stem for known in _FOLDER.glob("*.toml")))
+            raise InvalidArgumentError(f"no readable recipe; there are {known}: {error}") from error
+        return parse_recipe(content)
+
+
+def parse_recipe(content: Mapping[str, Any]) -> Recipe:
+    tables = dict(content)
+    compress = dict(tables.pop("compress", {}))
+    compress["training"] = _fill(TrainingOptions, compress.get("training", {}), "compress.training")
+    compress["quantize"] = _fill(QuantizeOptions, compress.get("quantize", {}), "compress.quantize")
+    return _fill(
+        Recipe,
+        {
+            "task": BinaryTask(str(tables.pop("label", ""))),
+            "teacher": _network(tables.pop("teacher", {}), "teacher"),
+            "student": _network(tables.pop("student", {}), "student"),
+            "distill": _fill(DistillOptions, tables.pop("distill", {}), "distill"),
+            "compress": _fill(CompressOptions, compress, "compress"),
+            **tables,
+        },
+        "the recipe",
+    )
+
+
+def _network(table: Mapping[str, Any], place: str) -> NetworkPlan:
+    values = dict(table)
+    values["numeric"] = tuple(values.get("numeric", ()))
+    values["training"] = _fill(TrainingOptions, values.get("training", {}), f"{place}.training")
+    return _fill(NetworkPlan, values, place)
+
+
+def _fill(kind: type[_T], values: Mapping[str, Any], place: str) -> _T:
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise InvalidArgumentError(str(error).replace(f"{kind.__name__}.__init__()", place)) from error

@@ -1,0 +1,32 @@
+"""What a verb says on the terminal while it works."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+
+_console = Console(highlight=False, soft_wrap=True)
+
+
+def say(verb: str, text: str) -> None:
+    """One line, prefixed by the verb."""
+    _console.print(f"[bold]{verb:<9}[/bold] {text}")
+
+
+class EpochLines:
+    """Shows a line per epoch."""
+
+    def __init__(self, verb: str, epochs: int) -> None:
+        self._verb, self._epochs = verb, epochs
+        self._begun = time.monotonic()
+
+    def __call__(self, model: str, row: dict[str, Any]) -> None:
+        auc = "-" if row["auc"] is None else f"{row['auc']:.4f}"
+        say(
+            self._verb,
+            f"{model}  epoch {row['epoch']}/{self._epochs}  loss {row['train_loss']:.4f}  validation: "
+            f"loss {row['loss']:.4f}  AUC {auc}  accuracy {row['accuracy']:.4f}  "
+            f"{time.monotonic() - self._begun:.0f} s",
+        )

@@ -1,0 +1,72 @@
+"""Trains the teacher: shards -> features -> data-parallel training -> `checkpoints/teacher/`.
+
+python -m ray_tasks.train --lake URL [--workers 2] [--ray ADDRESS]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mdlake.models.batches import Source
+from mdlake.models.fitting import fit_features
+from mdlake.models.records import find_record
+from mdlake.models.training import hard_loss
+from ray_tasks.engine import RayEngine
+from ray_tasks.figures import record_training
+from ray_tasks.options import CommonOptions, option, parse_options
+from ray_tasks.recipe import NetworkPlan, Recipe, load_recipe
+from ray_tasks.session import connected
+from ray_tasks.show import EpochLines, say
+from ray_tasks.training import TrainPlan, commit_training, train_on_ray
+
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class TrainOptions(CommonOptions):
+    gpus: bool = option(False, "one GPU for each worker")
+
+
+def train(options: TrainOptions) -> dict[str, Any]:
+    """Returns the record of the teacher: parameters, bytes, measures on the validation split."""
+    recipe = load_recipe(options.recipe)
+    with connected(options.ray, options.workers):
+        plan = plan_training(options, recipe, recipe.teacher)
+        done = find_record(plan.store, plan.record, plan.fingerprint)
+        if done:
+            say("train", f"the teacher is trained already: AUC {done['validation']['auc']:.4f} on validation")
+            return done
+        train_on_ray([plan], options.workers, options.gpus, EpochLines("train", plan.training.epochs))
+        record = commit_training(plan, {"shards": plan.train.shards.store.url, "train": plan.fingerprint})
+    record_training(options, TEACHER, record["history"], run=f"train-{plan.fingerprint}")
+    say("train", f"teacher: {record['parameters']} parameters, AUC {record['validation']['auc']:.4f} on validation")
+    return record
+
+
+def plan_training(options: CommonOptions, recipe: Recipe, network: NetworkPlan) -> TrainPlan:
+    """Fits the features to the train split, a task per file, and puts the plan together."""
+    shards, validation = options.split("train"), options.split("validation")
+    spec = fit_features(shards, network.features, RayEngine(options.workers).map)
+    return TrainPlan(
+        name=TEACHER,
+        store=options.store,
+        network=network.network,
+        network_options=network.network_options(spec),
+        train=Source(shards, spec, recipe.task),
+        validation=Source(validation, spec, recipe.task),
+        training=replace(network.training, seed=options.seed),
+        loss=hard_loss,
+        workers=options.workers,
+        inputs={},
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    train(parse_options(TrainOptions, "train", argv, __doc__ or ""))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
