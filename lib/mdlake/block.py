@@ -145,15 +145,19 @@ def _effort(name: str, coders: tuple[str, ...] | None) -> Effort:
 
 
 def _write(length: int, streams: Iterable[Stream], effort: Effort) -> bytes:
+    return assemble(length, ((Shape.of(stream), shortest(stream, effort)) for stream in streams))
+
+
+def assemble(length: int, chains: Iterable[tuple[Shape, Chain]]) -> bytes:
+    """The block of `length` values whose streams have these shapes and are coded by these chains."""
     body = Writer()
     body.varint(length)
-    for stream in streams:
-        shape = Shape.of(stream)
+    for shape, chain in chains:
         body.byte(shape.kind)
         body.varint(shape.count)
         if shape.kind is Kind.STRINGS:
             body.varint(shape.text)
-        shortest(stream, effort).write(body)
+        chain.write(body)
     payload = body.getvalue()
     return MAGIC + bytes([VERSION]) + zlib.crc32(payload).to_bytes(4, "little") + payload
 

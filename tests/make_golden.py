@@ -1,0 +1,113 @@
+"""Writes the golden blocks of the current format version: run once a version, never again.
+
+    python tests/make_golden.py
+
+For each case, `tests/golden/v<version>/<name>.mdlb` is the block and `<name>.arrow` what it holds (Arrow IPC). The
+cases cover every encoding and coder by name, and columns of every shape of type. Files that exist are left as they are.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from mdlake.block import VERSION, assemble, encode_array
+from mdlake.encodings import ENCODINGS, Encoding
+from mdlake.encodings.chain import Chain
+from mdlake.encodings.facts import Facts, hashable
+from mdlake.encodings.plain import Constant
+from mdlake.encodings.protocol import Shape
+from mdlake.streams import Stream, Strings, kind_of
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def sample_streams() -> list[Stream]:
+    """One of each character: small symbols, ramps, wide integers, runs, decimals, floats, strings."""
+    n = np.arange(200)
+    mixed = (n.astype(np.uint64) + 1) * np.uint64(0x9E3779B97F4A7C15)
+    words = [b"lake", b"lakes", b"laketown", b"", b"\xff\x00"]
+    picked = [words[i * i % 5] for i in range(200)]
+    return [
+        (n * n % 7).astype(np.uint8),
+        (n * 1009 % 3001).astype(np.uint16),
+        mixed >> np.uint64(20),
+        (n * 3600 - 5000).astype(np.int64),
+        np.repeat(np.array([-3, 8, 8, 100], np.int32), 50),
+        np.where(n % 50 == 0, np.nan, (n - 100) / 100),
+        (mixed >> np.uint64(40)).astype(np.float32),
+        np.full(200, -0.0, np.float16),
+        Strings.of(np.array([len(word) for word in picked]), np.frombuffer(b"".join(picked), np.uint8)),
+    ]
+
+
+def by_encoding() -> Iterator[tuple[str, pa.Array, bytes]]:
+    """Each encoding at the root, its children plain, on every stream that it takes."""
+    for encoding in ENCODINGS.values():
+        for stream in sample_streams():
+            for number, proposal in enumerate(encoding.propose(Facts(stream, len(stream)))):
+                valid = np.ones(len(stream), np.uint8)
+                chains = [(Shape.of(valid), Chain(Constant(b"\x01"))), (Shape.of(stream), one_step(proposal, stream))]
+                name = f"{encoding.name}_{kind_of(stream).name.lower()}_{number}"
+                yield name, as_arrow(stream), assemble(len(stream), chains)
+
+
+def one_step(proposal: Encoding, stream: Stream) -> Chain:
+    encoded = proposal.encode(stream)
+    plain = ENCODINGS[0]()
+    assert encoded is not None
+    children = [plain.encode(child) for child in encoded[1]]
+    return Chain(encoded[0], tuple(Chain(child[0]) for child in children if child))
+
+
+def as_arrow(stream: Stream) -> pa.Array:
+    if isinstance(stream, Strings):
+        return hashable(stream)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(stream.dtype), len(stream), [None, pa.py_buffer(stream.copy())])
+
+
+def columns() -> Iterator[tuple[str, pa.Array, bytes]]:
+    """Whole columns of many types, as the default effort writes them."""
+    day = datetime.date(2013, 1, 1)
+    cases = {
+        "empty": pa.array([], pa.int64()),
+        "all_null": pa.nulls(9, pa.string()),
+        "null": pa.nulls(4),
+        "bool": pa.array([True, None, False] * 9),
+        "date": pa.array([day, None, day]),
+        "timestamp": pa.array(np.arange(50) * 3_600_000, pa.timestamp("ms", "UTC")),
+        "decimal128": pa.array([Decimal("1.25"), None, Decimal("-99999999999999999999.75")], pa.decimal128(38, 2)),
+        "decimal256": pa.array([Decimal("1.5"), None], pa.decimal256(60, 1)),
+        "dictionary": pa.array(["a", "b", None, "a"]).dictionary_encode(),
+        "list": pa.array([[1, None], [], None, [3]]),
+        "fixed_size_list": pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int16(), 2)),
+        "map": pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int64())),
+        "struct": pa.array([{"a": 1, "b": ["x"]}, None, {"a": None, "b": None}]),
+        "string_view": pa.array(["short", None, "longer than twelve bytes"], pa.string_view()),
+        "list_view": pa.array([[1], None, [], [2, 3]], pa.list_view(pa.int64())),
+        "fixed_size_binary": pa.array([b"abc", None, b"xyz"], pa.binary(3)),
+    }
+    for name, array in cases.items():
+        yield f"column_{name}", array, encode_array(array)
+
+
+def main() -> None:
+    folder = GOLDEN / f"v{VERSION}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array, data in (*by_encoding(), *columns()):
+        block, expected = folder / f"{name}.mdlb", folder / f"{name}.arrow"
+        if block.exists():
+            continue
+        block.write_bytes(data)
+        batch = pa.record_batch([array], names=["values"])
+        with pa.OSFile(str(expected), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+
+
+if __name__ == "__main__":
+    main()

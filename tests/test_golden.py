@@ -1,0 +1,32 @@
+"""Every block that a released version wrote still decodes to the same bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mdlake.block import VERSION, decode_array, describe
+from mdlake.columns import flatten
+from mdlake.encodings import ENCODINGS
+from mdlake.streams import same
+
+GOLDEN = Path(__file__).parent / "golden"
+BLOCKS = sorted(GOLDEN.glob("v*/*.mdlb"))
+
+
+@pytest.mark.parametrize("path", BLOCKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_golden_block_decodes_to_the_same_bits(path: Path) -> None:
+    with pa.OSFile(str(path.with_suffix(".arrow"))) as source:
+        expected = pa.ipc.open_file(source).read_all().column(0).combine_chunks()
+    array = decode_array(path.read_bytes(), expected.type, length=len(expected))
+    pairs = list(zip(flatten(array), flatten(expected), strict=True))
+    assert array.type.equals(expected.type)
+    assert all(left[0] == right[0] and same(left[1], right[1]) for left, right in pairs)
+
+
+def test_every_version_has_golden_blocks_and_every_encoding_one() -> None:
+    assert {path.parent.name for path in BLOCKS} == {f"v{version}" for version in range(1, VERSION + 1)}
+    chains = " ".join(describe(path.read_bytes()).chain for path in BLOCKS)
+    assert [e.name for e in ENCODINGS.values() if e.name not in chains] == []
