@@ -38,6 +38,7 @@ def test_objects_come_back_and_are_listed_in_order(store: Store) -> None:
     assert list(store.list("nowhere")) == []
     assert store.get_range(ODD, 1, 3) == b"234" and store.get_range(ODD, 3, 9) == b"45"
     assert [bytes(part) for part in store.get_ranges(ODD, [4, 0], [1, 2])] == [b"5", b"12"]
+    assert [bytes(part) for part in store.get_ranges(ODD, [3, 0], [9, 1])] == [b"45", b"1"]
     assert store.exists(ODD) and not store.exists("a folder") and not store.exists("q")
     store.delete([ODD, "never there"])
     assert not store.exists(ODD)

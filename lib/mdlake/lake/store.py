@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +24,8 @@ from mdlake.lake.url import LOCAL, MEMORY, Location, parse_url
 _CLIENT_OPTIONS = frozenset(("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url"))
 _RETRY: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
 _COPY_BYTES = 8 << 20
+_GAP_BYTES = 256 << 10
+_REQUEST_BYTES = 64 << 20
 _memory_stores: dict[str, MemoryStore] = {}  # memory:// must name the same objects each time it is opened
 
 
@@ -68,11 +70,15 @@ class Store:
         with translated(f"read bytes {start} to {start + length}", self.url_of(path)):
             return bytes(obstore.get_range(self._objects, self._key(path), start=start, length=length))
 
-    def get_ranges(self, path: str, starts: list[int], lengths: list[int]) -> list[memoryview]:
-        """Several ranges of one object; near ones are fetched by one request."""
-        with translated("read", self.url_of(path)):
-            found = obstore.get_ranges(self._objects, self._key(path), starts=starts, lengths=lengths)
-            return [memoryview(part) for part in found]
+    def get_ranges(self, path: str, starts: Sequence[int], lengths: Sequence[int]) -> list[memoryview]:
+        """Several ranges of one object; near ones are fetched by one request. Short where the object ends before."""
+        found: dict[int, memoryview] = {}
+        for group in _near(starts, lengths):
+            first = starts[group[0]]
+            end = max(starts[i] + lengths[i] for i in group)
+            data = memoryview(self.get_range(path, first, end - first))
+            found.update({i: data[starts[i] - first : starts[i] - first + lengths[i]] for i in group})
+        return [found[i] for i in range(len(starts))]
 
     def head(self, path: str) -> ObjectInfo:
         with translated("look up", self.url_of(path)):
@@ -166,6 +172,20 @@ def _objects(location: Location, options: Mapping[str, str]) -> ObjectStore:
         client.setdefault("allow_http", "true")
     base = Location(location.scheme, location.authority, "").url
     return from_url(base, config=config, client_options=client, retry_config=_RETRY)
+
+
+def _near(starts: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Groups of ranges, by index, that one request should fetch: little lies between them."""
+    group: list[int] = []
+    for i in sorted(range(len(starts)), key=lambda i: starts[i]):
+        if group:
+            first, last = starts[group[0]], starts[group[-1]] + lengths[group[-1]]
+            if starts[i] - last > _GAP_BYTES or starts[i] + lengths[i] - first > _REQUEST_BYTES:
+                yield group
+                group = []
+        group.append(i)
+    if group:
+        yield group
 
 
 def _plain(key: str) -> str:
