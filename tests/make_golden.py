@@ -29,19 +29,20 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def sample_streams() -> list[Stream]:
     """One of each character: small symbols, ramps, wide integers, runs, decimals, floats, strings."""
-    n = np.arange(200)
+    n = np.arange(300)
     mixed = (n.astype(np.uint64) + 1) * np.uint64(0x9E3779B97F4A7C15)
     words = [b"lake", b"lakes", b"laketown", b"", b"\xff\x00"]
-    picked = [words[i * i % 5] for i in range(200)]
+    picked = [words[i * i % 5] for i in range(300)]
     return [
         (n * n % 7).astype(np.uint8),
         (n * 1009 % 3001).astype(np.uint16),
+        mixed,
         mixed >> np.uint64(20),
         (n * 3600 - 5000).astype(np.int64),
-        np.repeat(np.array([-3, 8, 8, 100], np.int32), 50),
+        np.repeat(np.array([-3, 8, 8, 100], np.int32), 75),
         np.where(n % 50 == 0, np.nan, (n - 100) / 100),
         (mixed >> np.uint64(40)).astype(np.float32),
-        np.full(200, -0.0, np.float16),
+        np.full(300, -0.0, np.float16),
         Strings.of(np.array([len(word) for word in picked]), np.frombuffer(b"".join(picked), np.uint8)),
     ]
 
@@ -49,11 +50,11 @@ def sample_streams() -> list[Stream]:
 def by_encoding() -> Iterator[tuple[str, pa.Array, bytes]]:
     """Each encoding at the root, its children plain, on every stream that it takes."""
     for encoding in ENCODINGS.values():
-        for stream in sample_streams():
+        for place, stream in enumerate(sample_streams()):
             for number, proposal in enumerate(encoding.propose(Facts(stream, len(stream)))):
                 valid = np.ones(len(stream), np.uint8)
                 chains = [(Shape.of(valid), Chain(Constant(b"\x01"))), (Shape.of(stream), one_step(proposal, stream))]
-                name = f"{encoding.name}_{kind_of(stream).name.lower()}_{number}"
+                name = f"{encoding.name}_{place}_{kind_of(stream).name.lower()}_{number}"
                 yield name, as_arrow(stream), assemble(len(stream), chains)
 
 
