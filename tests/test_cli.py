@@ -1,0 +1,150 @@
+"""The `mdlake` command as a user meets it: real processes, their output, their exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import mdlake
+from mdlake.archive.options import EncodeOptions, VacuumOptions, fill
+
+ROOT = Path(__file__).parent.parent
+
+
+def mdlake_command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mdlake.cli", *map(str, arguments)]
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=120, env={**os.environ, **environment}
+    )
+
+
+def ok(*arguments: object, **environment: str) -> str:
+    done = mdlake_command(*arguments, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    rows = 5000
+    table = pa.table({"n": range(rows), "f": np.arange(rows) / 8, "t": [f"text [{i % 7}]" for i in range(rows)]})
+    pq.write_table(table, tmp_path / "source.parquet")
+    return tmp_path / "source.parquet"
+
+
+def test_a_table_goes_in_and_comes_out(source: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    said = ok("encode", source, archive, "--effort", "fast")
+    assert "encoded 5,000 rows" in said and "version 1" in said and "x smaller" in said
+    assert "already done" in ok("encode", source, archive, "--effort", "fast")
+    assert "whole and equal to the source: 5,000 rows, 3 blocks" in ok("verify", archive, source)
+    assert "whole: 5,000 rows" in ok("verify", archive)
+    assert "restored: 5,000 rows, 1 files" in ok("restore", archive, tmp_path / "back.parquet")
+    assert pq.read_table(tmp_path / "back.parquet").equals(pq.read_table(source))
+    ok("restore", archive, tmp_path / "folder", "--processes", "2", "--compression", "snappy")
+    assert "already done" in ok("restore", archive, tmp_path / "folder", "--compression", "snappy")
+    assert "deleted 0 manifests and 0 files" in ok("vacuum", archive)
+
+
+def test_inspect_accounts_for_every_byte(source: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    ok("encode", source, archive, "--rows-per-block", "2000")
+    said = ok("inspect", archive)
+    total = sum(path.stat().st_size for path in archive.rglob("*") if path.is_file())
+    assert f"{total:,}" in said and "5,000 rows, 3 block rows" in said
+    for text in ("n", "int64", "double", "string", "bits per value", "containers and manifest"):
+        assert text in said
+
+
+def test_errors_are_one_line_and_exit_code_one(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_text("no Parquet at all, but long enough")
+    for arguments, message in (
+        (("encode", tmp_path / "nowhere", tmp_path / "a"), "nothing is there; check the URL"),
+        (("encode", tmp_path / "text.parquet", tmp_path / "a"), "not a Parquet file"),
+        (("encode", source, tmp_path / "a", "--effort", "heroic"), "effort 'heroic' is unknown"),
+        (("encode", source, tmp_path / "a", "--coder", "magic"), "coder 'magic' is unknown"),
+        (("encode", source, tmp_path / "a", "--storage", "secret"), "KEY=VALUE"),
+        (("restore", tmp_path / "nowhere", tmp_path / "r"), "no manifest"),
+        (("inspect", "ftp://x/y"), "unknown URL scheme"),
+    ):
+        done = mdlake_command(*arguments)
+        assert done.returncode == 1 and message in done.stderr and not done.stdout
+        assert len(done.stderr.strip().splitlines()) == 1 and done.stderr.startswith("mdlake: ")
+    shown = mdlake_command("inspect", tmp_path / "nowhere", MDLAKE_TRACEBACK="1")
+    assert shown.returncode == 1 and "Traceback" in shown.stderr
+
+
+def test_wrong_usage_is_exit_code_two() -> None:
+    for arguments in (("encode",), ("encode", "a", "b", "--no-such"), ("nonsense",), ("encode", "a", "b", "-p", "0")):
+        assert mdlake_command(*arguments).returncode == 2
+
+
+def test_verify_finds_one_flipped_bit_a_negative_zero_and_a_nan(tmp_path: Path) -> None:
+    values = np.arange(1000, dtype=np.float64)
+    values[7] = np.nan
+    pq.write_table(pa.table({"k": range(1000), "f": values}), tmp_path / "s.parquet")
+    ok("encode", tmp_path / "s.parquet", tmp_path / "archive")
+    bits = values.view(np.uint64)
+    for row, change in ((500, 1), (0, 1 << 63), (7, 2)):  # the lowest bit, -0.0, another NaN
+        changed = bits.copy()
+        changed[row] ^= np.uint64(change)
+        pq.write_table(pa.table({"k": range(1000), "f": changed.view(np.float64)}), tmp_path / "other.parquet")
+        done = mdlake_command("verify", tmp_path / "archive", tmp_path / "other.parquet")
+        assert done.returncode == 1
+        assert f"column 'f', row {row}: the source has" in done.stderr
+    table = pa.table({"k": range(1000), "f": values})
+    nulled = table.set_column(0, "k", pa.array(range(1000), mask=np.arange(1000) == 999))
+    for other, message in (
+        (nulled, "column 'k', row 999"),
+        (table.slice(0, 999), "has 999 rows, the archive 1000"),
+        (table.set_column(0, "k", table["k"].cast("int32")), "column 'k': column 0 is"),
+        (table.replace_schema_metadata({"a": "b"}), "columns or metadata"),
+        (table.take([*range(998), 999, 998]), "column 'k', row 998"),
+    ):
+        pq.write_table(other, tmp_path / "other.parquet")
+        done = mdlake_command("verify", tmp_path / "archive", tmp_path / "other.parquet")
+        assert done.returncode == 1 and message in done.stderr, done.stderr
+
+
+def test_options_come_from_a_file_and_the_command_line_wins(source: Path, tmp_path: Path) -> None:
+    options = tmp_path / "options.toml"
+    options.write_text('effort = "fast"\nrows_per_block = 1000\ncoders = ["zstd"]\ncolumns = ["n", "t"]\n')
+    ok("encode", source, tmp_path / "archive", "--options", options, "--rows-per-block", "2500")
+    opened = mdlake.open(str(tmp_path / "archive"))
+    assert opened.manifest.options["effort"] == "fast" and opened.schema.names == ["n", "t"]
+    assert opened.manifest.files[0].rows == (2500, 2500)
+    chosen = fill(EncodeOptions, str(options), source="s", archive="a", effort=None)
+    assert chosen == EncodeOptions("s", "a", "fast", 1000, columns=("n", "t"), coders=("zstd",))
+    assert fill(VacuumOptions, None, archive="a", grace_days=0.5).grace.total_seconds() == 43_200
+    options.write_text("no_such_option = 1\n")
+    with pytest.raises(mdlake.InvalidArgumentError, match="no option 'no_such_option'; there are"):
+        fill(EncodeOptions, str(options), source="s", archive="a")
+    options.write_text("not toml")
+    assert "no TOML" in mdlake_command("encode", source, tmp_path / "b", "--options", options).stderr
+
+
+def test_s3_by_options_and_by_environment(source: Path, s3) -> None:
+    bucket = s3.bucket()
+    storage = [f"--storage={key}={value}" for key, value in s3.options.items()]
+    ok("encode", source, f"{bucket}/a", *storage)
+    ok("verify", f"{bucket}/a", source, **s3.environment())
+    denied = mdlake_command("inspect", f"{bucket}/a", **{**s3.environment(), "AWS_SECRET_ACCESS_KEY": "wrong-one"})
+    assert denied.returncode == 1 and "secret key is wrong" in denied.stderr and "wrong-one" not in denied.stderr
+
+
+def test_help_and_version_are_fast_and_right() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert ok("--version") == f"mdlake {version}\n" == f"mdlake {mdlake.__version__}\n"
+    shown = ok("--help")
+    assert all(verb in shown for verb in ("encode", "restore", "verify", "inspect", "vacuum", "report", "model"))
+    program = "import sys, mdlake.cli; print([m for m in ('numba', 'torch', 'pyarrow', 'numpy') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert loaded.stdout == "[]\n"
