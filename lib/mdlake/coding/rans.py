@@ -18,6 +18,8 @@ from mdlake.coding.integers import IntegerReader, pack_integers
 from mdlake.errors import CorruptError, TruncatedError
 from mdlake.kernels import rans as kernel
 
+MAX_LANES = 64
+WIDE = 16  # lanes from which the wide kernels are faster
 LANE_BYTES = 2048  # a lane costs about five bytes: with so many of its own, a quarter of a per cent
 CACHE_LINE = 32  # words
 
@@ -37,7 +39,7 @@ class RansCoder:
         if table.bits == 0:
             return b"\x00" + pack_integers(integers[:1], integers[1:], kinds=(1, 2))
         lanes = 1
-        while lanes < kernel.WIDE and lanes * 2 * LANE_BYTES * 8 <= payload_bits(counts, table):
+        while lanes < MAX_LANES and lanes * 2 * LANE_BYTES * 8 <= payload_bits(counts, table):
             lanes *= 2
         states, streams = _encode_words(symbols, table, alphabet, lanes)
         lengths = np.array([stream.size for stream in streams[:-1]], np.int64)
@@ -55,7 +57,7 @@ class RansCoder:
         if len(data) == 0:
             raise TruncatedError(f"no bytes for {count} symbols")
         bits, lanes = data[0] & 15, 1 << (data[0] >> 4)
-        if bits > MAX_BITS or lanes > kernel.WIDE or (bits == 0 and lanes > 1):
+        if bits > MAX_BITS or lanes > MAX_LANES or (bits == 0 and lanes > 1):
             raise CorruptError(f"no such rANS layout: {bits} bits, {lanes} lanes")
         reader = IntegerReader(memoryview(data)[1:])
         distinct = int(reader.read(1)[0]) + 1
@@ -100,7 +102,7 @@ def _encode_words(
     words = np.empty(starts[-1], np.uint16)
     states = np.full(lanes, kernel.START, np.uint32)
     positions = ends.astype(np.uint32)
-    tail = steps * lanes if lanes == kernel.WIDE else 0
+    tail = steps * lanes if lanes >= WIDE else 0
     kernel.encode_lanes(symbols, tail, reciprocals, ranges, table.bits, states, words, positions)
     if tail:
         kernel.encode_wide(symbols, steps, reciprocals, ranges, table.bits, states, words, positions)
@@ -133,7 +135,7 @@ def _decode_words(
     entries = np.empty(1 << table.bits, np.uint64)
     kernel.fill_decode_table(table.symbols, table.frequencies, entries)
     symbols = np.empty(count, symbol_dtype(alphabet))
-    tail = count // lanes * lanes if lanes == kernel.WIDE else 0
+    tail = count // lanes * lanes if lanes >= WIDE else 0
     if tail:
         kernel.decode_wide(words, positions, states, entries, table.bits, symbols, count // lanes)
     kernel.decode_lanes(words, positions, states, entries, table.bits, symbols, tail)

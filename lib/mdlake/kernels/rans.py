@@ -8,15 +8,14 @@ A state x lies in [2**16, 2**32) between steps. To encode a symbol of frequency 
 frequency c (of 2**bits): if x >= f * 2**(32 - bits), move its low word out; then
 x = (x // f) * 2**bits + x % f + c. Decoding runs the other way. Words are written last symbol first.
 
-`*_lanes` is for any number of lanes and says what happens; `*_wide` does the same for WIDE lanes in
-short inner loops that LLVM turns into vector instructions: loads from tables apart from arithmetic,
-unsigned indices throughout.
+`*_lanes` takes symbol by symbol and says what happens; `*_wide` does the same for all lanes of a step at
+once, in short inner loops that LLVM turns into vector instructions: loads from tables apart from
+arithmetic, unsigned indices throughout. From 16 lanes on it is faster.
 """
 
 import numpy as np
 from numba import njit, uint16, uint32, uint64
 
-WIDE = 64
 START = 1 << 16
 
 
@@ -64,22 +63,23 @@ def encode_lanes(symbols, start, reciprocals, ranges, bits, states, words, posit
 
 @njit(cache=True, nogil=True)
 def encode_wide(symbols, steps, reciprocals, ranges, bits, states, words, positions):
-    """Encodes the first steps * WIDE symbols backwards."""
+    """Encodes the first steps * lanes symbols backwards."""
+    lanes = uint64(states.size)
     bits_left = uint32(32) - uint32(bits)
     slots = uint32(1) << uint32(bits)
-    reciprocal = np.empty(WIDE, np.uint32)
-    cells = np.empty(WIDE, np.uint32)
-    low = np.empty(WIDE, np.uint16)
-    targets = np.empty(WIDE, np.uint32)
-    base = uint64(steps) * uint64(WIDE)
+    reciprocal = np.empty(lanes, np.uint32)
+    cells = np.empty(lanes, np.uint32)
+    low = np.empty(lanes, np.uint16)
+    targets = np.empty(lanes, np.uint32)
+    base = uint64(steps) * lanes
     for _ in range(steps):
-        base -= uint64(WIDE)
-        row = symbols[base : base + uint64(WIDE)]
-        for lane in range(WIDE):
+        base -= lanes
+        row = symbols[base : base + lanes]
+        for lane in range(lanes):
             symbol = row[lane]
             reciprocal[lane] = reciprocals[symbol]
             cells[lane] = ranges[symbol]
-        for lane in range(WIDE):
+        for lane in range(lanes):
             state = states[lane]
             cell = cells[lane]
             frequency = (cell >> uint32(16)) + uint32(1)
@@ -92,7 +92,7 @@ def encode_wide(symbols, steps, reciprocals, ranges, bits, states, words, positi
             short = state - quotient * frequency >= frequency
             quotient = quotient + uint32(1) if short else quotient
             states[lane] = state + (cell & uint32(0xFFFF)) + quotient * (slots - frequency)
-        for lane in range(WIDE):
+        for lane in range(lanes):
             words[targets[lane]] = low[lane]  # overwritten by the next one unless the state was full
 
 
@@ -117,17 +117,20 @@ def decode_lanes(words, positions, states, table, bits, symbols, start):
 
 @njit(cache=True, nogil=True)
 def decode_wide(words, positions, states, table, bits, symbols, steps):
-    """Fills the first steps * WIDE symbols."""
+    """Fills the first steps * lanes symbols."""
+    lanes = uint64(states.size)
     mask = (uint32(1) << uint32(bits)) - uint32(1)
     shift = uint32(bits)
-    entries = np.empty(WIDE, np.uint64)
-    ahead = np.empty(WIDE, np.uint32)
-    for step in range(steps):
-        row = symbols[step * WIDE : (step + 1) * WIDE]
-        for lane in range(WIDE):
+    entries = np.empty(lanes, np.uint64)
+    ahead = np.empty(lanes, np.uint32)
+    base = uint64(0)
+    for _ in range(steps):
+        row = symbols[base : base + lanes]
+        base += lanes
+        for lane in range(lanes):
             entries[lane] = table[states[lane] & mask]
             ahead[lane] = words[positions[lane]]
-        for lane in range(WIDE):
+        for lane in range(lanes):
             state = states[lane]
             cell = uint32(entries[lane])
             row[lane] = entries[lane] >> uint64(32)
