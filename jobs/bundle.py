@@ -18,26 +18,31 @@ _SUFFIXES = (".py", ".json", ".md", ".toml", ".html", ".css", ".typed")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
+def path(folder: Path) -> Path:
+    """The bundle's path in `folder`."""
+    return folder / f"mdlake-{mdlake.__version__}.zip"
+
+
 def build(folder: Path, root: Path = _ROOT) -> Path:
     """Writes the bundle into `folder` and returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"mdlake-{mdlake.__version__}.zip"
+    target = path(folder)
     draft = target.with_suffix(".part")
     with zipfile.ZipFile(draft, "w") as archive:
-        for name, path in sorted(_entries(root)):
+        for name, file in sorted(_entries(root)):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes())
+            archive.writestr(entry, file.read_bytes())
     draft.replace(target)
     return target
 
 
 def _entries(root: Path) -> Iterator[tuple[str, Path]]:
     for source, inside in _CONTENT:
-        for path in (root / source).rglob("*"):
-            if path.suffix in _SUFFIXES and "__pycache__" not in path.parts:
-                yield f"{inside}/{path.relative_to(root / source).as_posix()}", path
+        for file in (root / source).rglob("*"):
+            if file.suffix in _SUFFIXES and "__pycache__" not in file.parts:
+                yield f"{inside}/{file.relative_to(root / source).as_posix()}", file
 
 
 def main(argv: Sequence[str]) -> None:
