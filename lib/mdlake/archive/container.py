@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from mdlake import block
 from mdlake.archive.bounds import bounds
 from mdlake.archive.layout import DATA_FOLDER, BlockEntry
+from mdlake.archive.source import join_chunks
 from mdlake.errors import located
 from mdlake.lake.store import Store
 
@@ -53,12 +54,12 @@ class ContainerWriter:
     blocks: list[list[BlockEntry]] = field(default_factory=list)
     _parquet: pq.ParquetWriter | None = None
 
-    def add(self, columns: list[pa.Array], rows: int) -> None:
-        """Encodes one block row. Takes the arrays out of `columns`, so that each is freed when it is encoded."""
+    def add(self, columns: list[pa.ChunkedArray], rows: int) -> None:
+        """Encodes one block row. Takes the columns out of the list, so that each is freed when it is encoded."""
         encoded: list[bytes] = []
         entries: list[BlockEntry] = []
         for column in self.schema:
-            array = columns.pop(0)
+            array = join_chunks(columns.pop(0))
             with located(column=column.name):
                 data = block.encode_array(array, self.effort, self.coders)
                 entries.append(_entry(array, data))

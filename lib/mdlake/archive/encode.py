@@ -251,7 +251,7 @@ def _fingerprint(footer: Footer, options: EncodeOptions, first: int, end: int) -
     return resume.fingerprint(facts)
 
 
-def _read(task: EncodeTask) -> Iterator[tuple[list[pa.Array], int]]:
+def _read(task: EncodeTask) -> Iterator[tuple[list[pa.ChunkedArray], int]]:
     if not len(task.schema):  # no column carries the count, the footer does
         yield from [([], task.rows)] if task.rows else []
         return
@@ -262,7 +262,7 @@ def _read(task: EncodeTask) -> Iterator[tuple[list[pa.Array], int]]:
     yield from block_rows(batches, task.schema, task.options.rows_per_block, task.options.bytes_per_block)
 
 
-def _table_rows(table: pa.Table, options: EncodeOptions) -> Iterator[tuple[list[pa.Array], int]]:
+def _table_rows(table: pa.Table, options: EncodeOptions) -> Iterator[tuple[list[pa.ChunkedArray], int]]:
     if not table.num_columns:
         yield from [([], table.num_rows)] if table.num_rows else []
         return
@@ -271,7 +271,7 @@ def _table_rows(table: pa.Table, options: EncodeOptions) -> Iterator[tuple[list[
 
 
 def _encode_rows(
-    pieces: Iterator[tuple[list[pa.Array], int]], schema: pa.Schema, options: EncodeOptions, archive: Store
+    pieces: Iterator[tuple[list[pa.ChunkedArray], int]], schema: pa.Schema, options: EncodeOptions, archive: Store
 ) -> DataFile:
     with container_writer(schema, options.effort, options.coders) as container:
         for arrays, rows in pieces:

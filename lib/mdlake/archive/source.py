@@ -99,7 +99,7 @@ class RowStream:
             missing -= part.num_rows
             left = batch.slice(part.num_rows)
             self._held = (piece, first + part.num_rows, left) if left.num_rows else None
-        return Spans(spans), _joined(taken, self._schema)
+        return Spans(spans), [join_chunks(chunks) for chunks in _columns(taken, self._schema)]
 
 
 def read_footers(files: list[SourceFile], storage: Mapping[str, str]) -> list[Footer]:
@@ -147,8 +147,8 @@ def _piece_batches(piece: SourceRows, schema: pa.Schema) -> Iterator[tuple[int, 
 
 def block_rows(
     batches: Iterator[pa.RecordBatch], schema: pa.Schema, max_rows: int, max_bytes: int
-) -> Iterator[tuple[list[pa.Array], int]]:
-    """Gathers batches to block rows: (an array per column, the number of rows)."""
+) -> Iterator[tuple[list[pa.ChunkedArray], int]]:
+    """Gathers batches to block rows: (the chunks of each column, the number of rows)."""
     held: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in batches:
@@ -159,10 +159,12 @@ def block_rows(
             rows += piece.num_rows
             size += _bytes(piece)
             if rows == max_rows or size >= max_bytes:
-                yield _joined(held, schema), rows
-                held, rows, size = [], 0, 0
+                columns, count = _columns(held, schema), rows
+                held, rows, size = [], 0, 0  # before the yield: whoever takes a column alone decides when it goes
+                yield columns, count
     if rows:
-        yield _joined(held, schema), rows
+        columns, held = _columns(held, schema), []
+        yield columns, rows
 
 
 @contextmanager
@@ -216,9 +218,8 @@ def _footer_bytes(store: Store, file: SourceFile) -> bytes:
     return tail[-needed:]
 
 
-def _joined(held: list[pa.RecordBatch], schema: pa.Schema) -> list[pa.Array]:
-    kinds = [field.type for field in schema]
-    return [join_chunks(pa.chunked_array([batch.column(i) for batch in held], kind)) for i, kind in enumerate(kinds)]
+def _columns(held: list[pa.RecordBatch], schema: pa.Schema) -> list[pa.ChunkedArray]:
+    return [pa.chunked_array([batch.column(i) for batch in held], field.type) for i, field in enumerate(schema)]
 
 
 def _bytes(batch: pa.RecordBatch) -> int:
