@@ -166,7 +166,8 @@ def _moments(values: pa.Array) -> Moments:
     if not len(numbers):
         return Moments()
     mean = float(numbers.mean())
-    return Moments(len(numbers), mean, float(np.square(numbers - mean).sum()))
+    with np.errstate(invalid="ignore"):  # infinite values are refused when all is counted
+        return Moments(len(numbers), mean, float(np.square(numbers - mean).sum()))
 
 
 def _frequencies(values: pa.Array) -> Counter:

@@ -27,7 +27,7 @@ _COMPARISONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_LABEL = re.compile(r"\s*(?P<column>.+?)\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<bound>[-+.\deE]+)\s*")
+_LABEL = re.compile(r"\s*(?P<column>.+?(?<![<>=!]))\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<bound>[-+.\deE]+)\s*")
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ from mdlake.models.batches import Batch, Share, Source, ordered_batches, steps_p
 from mdlake.models.metrics import Measures
 from mdlake.models.tasks import BinaryTask
 
+_CHECK_STEPS = 32  # asking a GPU for a number waits for it
+
 Loss = Callable[[BinaryTask, torch.Tensor, Batch], torch.Tensor]
 
 
@@ -108,18 +110,24 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for index, batch in enumerate(self._batches(epoch)):
             self._set_rate(epoch * self._steps + index)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                logits = self._model(*batch.inputs)
-            loss = self.loss(self.train.task, logits.float(), batch)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            if self.after_step:
-                self.after_step(self.network)
-            total += loss.detach()
-            if index % 32 == 0 or index == self._steps - 1:
+            total += self._step(batch)
+            if index % _CHECK_STEPS == 0 or index == self._steps - 1:
                 self._check_finite(total, epoch, index)
-        return float(total) / self._steps
+        if self.share.world > 1:
+            torch.distributed.all_reduce(total)
+        return float(total) / (self._steps * self.share.world)
+
+    def _step(self, batch: Batch) -> torch.Tensor:
+        """One step of the optimizer; returns the loss, detached."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self._model(*batch.inputs)
+        loss = self.loss(self.train.task, logits.float(), batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if self.after_step:
+            self.after_step(self.network)
+        return loss.detach()
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         options = self.options

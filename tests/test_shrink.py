@@ -1,0 +1,196 @@
+"""Pruning, quantising, distilling: each does what its paper says, and no more."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mdlake.artifact import parse_artifact
+from mdlake.errors import InvalidArgumentError
+from mdlake.models.batches import Batch, Source, ordered_batches
+from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
+from mdlake.shrink.compress import CompressOptions, choose, compress
+from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed, soft_loss
+from mdlake.shrink.finetune import fine_tune
+from mdlake.shrink.prune import PruneOptions, apply_masks, count_nonzero, magnitude_masks, prunable, sparsity
+from mdlake.shrink.quantize import QuantizeOptions, quantize_linear, search_bits
+from tests.tiny_models import TASK, delays, model_of, source_of, write_split
+
+TRAINING = TrainingOptions(epochs=3, batch_size=64, learning_rate=1e-2, warmup_steps=5, embedding_decay=0.01)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> tuple[Source, Source]:
+    train = source_of(write_split(tmp_path / "train", delays(3000)))
+    return train, source_of(write_split(tmp_path / "validation", delays(1000, 1)), train.features)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.9])
+def test_global_pruning_takes_the_smallest_of_all(share: float) -> None:
+    weights = {"small": torch.linspace(0.1, 1, 40).view(5, 8), "large": torch.linspace(1.1, 2, 60).view(6, 10)}
+    masks = magnitude_masks(weights, PruneOptions(share))
+    assert sum(int((~mask).sum()) for mask in masks.values()) == round(share * 100)
+    kept = torch.cat([weights[name][mask] for name, mask in masks.items()])
+    gone = torch.cat([weights[name][~mask] for name, mask in masks.items()])
+    assert not len(gone) or gone.max() < kept.min()
+
+
+def test_pruning_by_layer_takes_the_same_share_of_each() -> None:
+    weights = {"small": torch.rand(5, 8) / 100, "large": torch.rand(6, 10)}
+    masks = magnitude_masks(weights, PruneOptions(0.5, "layer"))
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == {"small": 20, "large": 30}
+
+
+def test_of_equal_weights_exactly_the_share_goes() -> None:
+    assert int(magnitude_masks({"w": torch.ones(10, 10)}, PruneOptions(0.3))["w"].sum()) == 70
+
+
+def test_biases_are_left_alone(sources: tuple[Source, Source]) -> None:
+    network = model_of(sources[0].features).module
+    apply_masks(network, magnitude_masks(prunable(network), PruneOptions(0.8)))
+    assert all("bias" not in name for name in prunable(network))
+    assert all(torch.count_nonzero(p) == p.numel() for name, p in network.named_parameters() if p.dim() == 1)
+    total = sum(p.numel() for p in prunable(network).values())
+    assert sum(int(torch.count_nonzero(p)) for p in prunable(network).values()) == total - round(0.8 * total)
+
+
+def test_what_was_pruned_stays_zero_through_fine_tuning(sources: tuple[Source, Source]) -> None:
+    network = model_of(sources[0].features).module
+    list(Trainer(network, *sources, TRAINING, hard_loss).run())
+    masks = magnitude_masks(prunable(network), PruneOptions(0.6))
+    tuned = fine_tune(network, masks, *sources, TRAINING, hard_loss)
+    assert all(not p[~masks[name]].any() for name, p in prunable(tuned.network).items())
+    assert sparsity(tuned.network) > 0.5
+    assert max(row["auc"] for row in tuned.history) > 0.75
+
+
+def test_fine_tuning_that_only_harms_is_undone(sources: tuple[Source, Source]) -> None:
+    trainer = Trainer(model_of(sources[0].features).module, *sources, TRAINING, hard_loss)
+    list(trainer.run())
+    before = {name: p.clone() for name, p in trainer.network.state_dict().items()}
+
+    def worse(task: object, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return TASK.loss(logits, 1 - batch.labels)
+
+    tuned = fine_tune(trainer.network, {}, *sources, TRAINING, worse)
+    assert all(torch.equal(before[name], tensor) for name, tensor in tuned.network.state_dict().items())
+
+
+@given(
+    bits=st.integers(2, 8),
+    values=st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=60),
+    granularity=st.sampled_from(["tensor", "channel"]),
+)
+def test_levels_fit_their_bits_and_zero_stays_zero(bits: int, values: list[float], granularity: str) -> None:
+    tensor = torch.tensor([values, [0.0] * len(values)])
+    linear = quantize_linear(tensor, bits, granularity)
+    assert np.abs(linear.levels).max() <= 2 ** (bits - 1) - 1
+    restored = linear.restore()
+    assert restored.shape == tensor.shape and restored.dtype == torch.float32
+    assert not restored[tensor == 0].any()
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_errors_are_no_larger_than_those_of_the_plain_scale(granularity: str) -> None:
+    tensor = torch.randn(16, 40, generator=torch.Generator().manual_seed(0)) * torch.logspace(-2, 0, 16)[:, None]
+    for bits in (2, 4, 8):
+        top = 2 ** (bits - 1) - 1
+        largest = tensor.abs().amax(dim=1, keepdim=True) if granularity == "channel" else tensor.abs().max()
+        plain = torch.round(tensor / (largest / top)) * (largest / top)
+        found = quantize_linear(tensor, bits, granularity).restore()
+        assert float(((found - tensor) ** 2).sum()) <= float(((plain - tensor) ** 2).sum()) * (1 + 1e-6)
+
+
+def test_integers_within_the_levels_come_back_exactly() -> None:
+    tensor = torch.arange(-7, 8, dtype=torch.float32).view(3, 5)
+    assert torch.equal(quantize_linear(tensor, 4).restore(), tensor)
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="not finite"):
+        quantize_linear(torch.tensor([[1.0, math.nan]]), 4)
+
+
+def test_the_search_takes_the_fewest_bits_within_the_floor() -> None:
+    weights = {"a": torch.randn(20, 20), "b": torch.randn(15, 15), "bias": torch.randn(4)}
+    need, asked = {"a": 3, "b": 5}, []
+
+    def measure(restored: dict) -> float:
+        """Falls below the floor as soon as a tensor has fewer levels than it needs."""
+        asked.append(restored)
+        return (
+            1.0 if all(len(torch.unique(restored[name])) > 2 ** (bits - 1) - 1 for name, bits in need.items()) else 0.0
+        )
+
+    found = search_bits(weights, measure, 0.5, QuantizeOptions((8, 6, 5, 4, 3, 2)))  # type: ignore[arg-type]
+    assert found.bits == {"a": 3, "b": 5, "bias": 8}
+    assert len(asked) < 12
+    assert {name: scheme.bits for name, scheme in found.schemes.items()} == found.bits
+
+
+def test_a_budget_that_cannot_be_met_says_what_was_reached() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"8 bits reach an AUC of 0\.7000 .* asks for 0\.9000"):
+        search_bits({"a": torch.randn(3, 3)}, lambda restored: 0.7, 0.9, QuantizeOptions())
+
+
+def test_soft_labels_pull_towards_the_teacher_with_gradients_of_one_size() -> None:
+    student, teacher = torch.zeros(1, requires_grad=True), torch.tensor([0.01])
+    gradients = []
+    for temperature in (1.0, 2.0, 8.0):
+        student.grad = None
+        soft_loss(student, teacher, temperature).backward()
+        assert student.grad is not None
+        gradients.append(float(student.grad))
+    assert gradients == pytest.approx([-0.01 / 4] * 3, rel=1e-3)  # Hinton et al., eq. 4: the logits' distance
+    at_teacher = torch.tensor([1.3], requires_grad=True)
+    soft_loss(at_teacher, torch.tensor([1.3]), 3.0).backward()
+    assert at_teacher.grad is not None and abs(float(at_teacher.grad)) < 1e-6
+
+
+def test_the_mix_of_soft_and_hard_is_what_the_option_says() -> None:
+    logits, batch = torch.randn(9), Batch((), (torch.rand(9) > 0.5).float(), torch.randn(9))
+    assert batch.scores is not None
+    hard, soft = TASK.loss(logits, batch.labels), soft_loss(logits, batch.scores, 2.0)
+    found = DistillLoss(DistillOptions(2.0, 0.7))(TASK, logits, batch)
+    assert float(found) == pytest.approx(float(0.3 * hard + 0.7 * soft))
+    assert float(DistillLoss(DistillOptions(2.0, 0.0))(TASK, logits, batch)) == pytest.approx(float(hard))
+
+
+def test_distilling_without_scores_is_an_error() -> None:
+    with pytest.raises(InvalidArgumentError, match="run score first"):
+        DistillLoss(DistillOptions())(TASK, torch.zeros(2), Batch((), torch.zeros(2)))
+
+
+def test_the_share_of_the_gap() -> None:
+    assert gap_closed(0.8, 0.7, 0.75) == pytest.approx(0.5)
+    assert gap_closed(0.8, 0.8, 0.9) is None
+
+
+def test_compressing_keeps_the_budget_and_the_artifact_is_what_was_measured(sources: tuple[Source, Source]) -> None:
+    model = model_of(sources[0].features)
+    trainer = Trainer(model.module, *sources, TRAINING, hard_loss)
+    list(trainer.run())
+    floor = (trainer.measure().auc or 0) - 0.01
+    options = CompressOptions((0.3, 0.6), max_drop=0.01, training=TRAINING)
+    found = [compress(model, share, *sources, options, hard_loss, floor) for share in options.sparsities]
+    best = choose(found, floor)
+    assert best.data is not None and len(best.data) == min(len(c.data) for c in found if c.data is not None)
+    loaded = parse_artifact(best.data)
+    logits, labels = predict(loaded.module, ordered_batches(Source(sources[1].shards, loaded.features, loaded.task)))
+    assert sources[1].task.measure(logits, labels).auc == best.auc >= floor
+    assert count_nonzero(loaded.module) == best.nonzero
+    again = compress(model, best.sparsity, *sources, options, hard_loss, floor)
+    assert again.data == best.data
+
+
+def test_no_candidate_within_the_budget_names_the_best(sources: tuple[Source, Source]) -> None:
+    options = CompressOptions((0.5, 0.9), training=TrainingOptions(epochs=1, batch_size=512))
+    found = [compress(model_of(sources[0].features), s, *sources, options, hard_loss, 0.99) for s in (0.5, 0.9)]
+    with pytest.raises(InvalidArgumentError, match=r"keeps an AUC of 0\.9900 .*the best was 0\.\d+ at sparsity"):
+        choose(found, 0.99)
