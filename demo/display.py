@@ -68,6 +68,10 @@ class Display:
         return seconds
 
     def _watch(self, stage: Stage, log: Path, poll: Callable[[], int | None]) -> None:
+        if not self._console.is_terminal:  # a pipe or a file: nothing to animate
+            while poll() is None:
+                time.sleep(0.2)
+            return
         columns = (
             SpinnerColumn(),
             TextColumn(f"[bold]{stage.name:<9}[/bold] {stage.title:<40}"),

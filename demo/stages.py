@@ -59,7 +59,7 @@ def stages(setting: Setting) -> list[Stage]:
     """All stages, in order."""
     source, report = source_path(setting.rows), "report.html"
     shards, archive, restored, stats = map(setting.at, ("shards", "archive", "restored", "stats"))
-    per_shard = str(max(500, min(70_000, setting.rows // 5)))
+    per_shard = str(max(500, min(70_000, setting.rows * 21 // 100)))
     ingest = (
         setting.at(source),
         shards,

@@ -24,7 +24,7 @@ from jobs.columns import RESERVED, named
 from jobs.ingest_options import IngestOptions
 from jobs.ingest_report import record_ingest, summary
 from jobs.options import parse_options
-from jobs.profiling import profile
+from jobs.profiles import profile
 from jobs.session import open_session
 from jobs.shards import RESULT, Shard, ShardWriter
 from jobs.sources import Source, fingerprint, open_source

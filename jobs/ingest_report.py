@@ -28,15 +28,24 @@ def record_ingest(
         record(stats, kind, records, run=run, options=options.storage)
 
     keep("ingest", outcomes(options, counted, shards))
-    bad = counted.bad_values
-    keep("profile", [{"dataset": target, "bad_values": bad.get(str(p["column"]), 0), **p} for p in profiled])
+    sizes = [sum(column) for column in zip(*(shard.column_bytes for shard in shards), strict=True)]
+    found = [
+        {
+            "dataset": target,
+            "bad_values": counted.bad_values.get(str(column["column"]), 0),
+            "shard_bytes": size,
+            **column,
+        }
+        for column, size in zip(profiled, sizes or [0] * len(profiled), strict=True)
+    ]
+    keep("profile", found)
     if options.compare:
-        sizes = {
+        whole = {
             "arrow_bytes": sum(shard.arrow_bytes for shard in shards),
             "parquet_snappy_bytes": sum(shard.snappy for shard in shards),
             "parquet_zstd9_bytes": sum(shard.zstd9 for shard in shards),
         }
-        keep("tables", [{"stage": "ingest", "rows": rows, **sizes}])
+        keep("tables", [{"stage": "ingest", "rows": rows, **whole}])
 
 
 def outcomes(options: IngestOptions, counted: Counts, shards: Sequence[Shard]) -> list[dict]:

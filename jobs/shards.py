@@ -42,6 +42,7 @@ class Shard:
     sha256: str
     schema: str
     arrow_bytes: int
+    column_bytes: Sequence[int]  # of each column in the file
     snappy: int = 0
     zstd9: int = 0
 
@@ -77,7 +78,8 @@ class ShardWriter:
             sink = _Sink(file)
             peers = {name: _Sink() for name in (_PEERS if self.compare else ())}
             first = next(row_groups)
-            writers = [pq.ParquetWriter(sink, first.schema, **_SHARD)]
+            footer: list[pq.FileMetaData] = []
+            writers = [pq.ParquetWriter(sink, first.schema, metadata_collector=footer, **_SHARD)]
             writers += [pq.ParquetWriter(peer, first.schema, **_PEERS[name]) for name, peer in peers.items()]
             rows = arrow_bytes = 0
             for table in chain([first], row_groups):
@@ -91,8 +93,25 @@ class ShardWriter:
             file.seek(0)
             self.store.put(path, file)
         schema = encode_schema(first.schema)
+        columns = column_bytes(first.schema, footer[0])
         sizes = {name: peer.size for name, peer in peers.items()}
-        return Shard(split, path, sink.size, rows, digest, schema, arrow_bytes, **sizes)
+        return Shard(split, path, sink.size, rows, digest, schema, arrow_bytes, columns, **sizes)
+
+
+def column_bytes(schema: pa.Schema, footer: pq.FileMetaData) -> list[int]:
+    """Compressed bytes of each column, its nested parts together; parts follow one another in a row group."""
+    owners = [index for index, field in enumerate(schema) for _ in range(_leaves(field.type))]
+    sizes = [0] * len(schema)
+    for group in range(footer.num_row_groups):
+        for leaf, owner in enumerate(owners):
+            sizes[owner] += footer.row_group(group).column(leaf).total_compressed_size
+    return sizes
+
+
+def _leaves(kind: pa.DataType) -> int:
+    if pa.types.is_nested(kind):
+        return sum(_leaves(kind.field(i).type) for i in range(kind.num_fields))
+    return 1
 
 
 def _rows_of(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -1,0 +1,161 @@
+"""The report's plots: rows in, SVG out, by Vega-Lite rendered ahead of time.
+
+A plot is text in the page: it needs no script and no network, prints, and follows the page's light or dark
+mode, because its colours are the page's CSS variables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+_FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
+_INK, _SOFT, _GRID = "var(--ink)", "var(--soft)", "var(--grid)"
+SERIES = ("var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)", "var(--series-5)")
+_ROW = 26  # height of a column's bars
+BEFORE, AFTER = "Parquet, zstd-9", "mdlake archive"
+_CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": _FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": _SOFT,
+        "titleColor": _SOFT,
+        "gridColor": _GRID,
+        "domain": False,
+        "ticks": False,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelPadding": 6,
+        "titlePadding": 10,
+    },
+    "legend": {"labelColor": _INK, "labelFontSize": 12, "title": None, "orient": "top", "symbolSize": 90},
+    "header": {"labelColor": _INK, "labelFontSize": 13, "labelFontWeight": 600, "title": None},
+    "text": {"color": _INK, "fontSize": 12},
+}
+Rows = Sequence[dict[str, Any]]
+
+
+def column_bytes(rows: Rows) -> str:
+    """Two bars a column, before and after, and the chain of encodings beside them.
+
+    A row has `column`, `before` (or None), `after`, `chain`; the order of the rows is kept.
+    """
+    bars = [
+        {"column": f"{i} {row['column']}", "what": what, "bytes": row[key]}
+        for i, row in enumerate(rows)
+        for what, key in ((BEFORE, "before"), (AFTER, "after"))
+        if row[key] is not None
+    ]
+    chains = [{"column": f"{i} {row['column']}", "chain": row["chain"]} for i, row in enumerate(rows)]
+    order = [f"{i} {row['column']}" for i, row in enumerate(rows)]
+    y = alt.Y("column:N", sort=order, title=None, axis=alt.Axis(grid=False, labels=False))
+    names = alt.Axis(grid=False, labelColor=_INK, labelExpr="slice(datum.label, indexof(datum.label, ' ') + 1)")
+    bar = (
+        alt.Chart(alt.Data(values=bars))
+        .mark_bar(height={"band": 0.86}, cornerRadiusEnd=2)
+        .encode(
+            y=y.axis(names),
+            x=alt.X("bytes:Q", title="bytes", axis=alt.Axis(format="~s", tickCount=5)),
+            yOffset=alt.YOffset("what:N", sort=[BEFORE, AFTER], scale=alt.Scale(paddingInner=0.05)),
+            color=alt.Color(
+                "what:N", sort=[BEFORE, AFTER], scale=_colors([BEFORE, AFTER], ("var(--before)", SERIES[0]))
+            ),
+        )
+        .properties(width=430, height=_ROW * len(rows))
+    )
+    label = (
+        alt.Chart(alt.Data(values=chains))
+        .mark_text(
+            align="left", x=0, fontSize=11, limit=420, color=_SOFT, font="ui-monospace, Menlo, Consolas, monospace"
+        )
+        .encode(y=y, text="chain:N")
+        .properties(width=420, height=_ROW * len(rows))
+    )
+    return _svg(alt.hconcat(bar, label, spacing=12).resolve_scale(y="independent"), "bytes per column")
+
+
+def step_bytes(rows: Rows) -> str:
+    """A bar per step: `step`, `bytes`, `note`, `ours` (drawn in the accent colour)."""
+    base = alt.Chart(alt.Data(values=list(rows))).encode(
+        y=alt.Y("step:N", sort=None, title=None, axis=alt.Axis(grid=False, labelColor=_INK, labelLimit=220)),
+        x=alt.X("bytes:Q", title="bytes", axis=alt.Axis(format="~s", tickCount=6)),
+    )
+    color = alt.condition("datum.ours", alt.value(SERIES[0]), alt.value("var(--before)"))
+    bars = base.mark_bar(height=20, cornerRadiusEnd=2).encode(color=color)
+    notes = base.mark_text(align="left", dx=6).encode(text="note:N")
+    return _svg((bars + notes).properties(width=760, height=alt.Step(32)), "bytes per step")
+
+
+def size_against_quality(rows: Rows) -> str:
+    """Bytes (log) against AUC and accuracy, a labelled point per model: `model`, `bytes`, `auc`, `accuracy`."""
+    panels = [_quality(rows, key, title) for key, title in (("auc", "AUC"), ("accuracy", "accuracy"))]
+    return _svg(alt.hconcat(*panels, spacing=50).resolve_scale(color="shared"), "size against quality")
+
+
+def training_curves(rows: Rows) -> str:
+    """Loss and AUC by epoch, a colour per model; validation solid, training dashed."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    panels = []
+    for key, title in (("loss", "loss"), ("auc", "AUC on the validation split")):
+        values = [row for row in rows if row[key] is not None]
+        line = alt.Chart(alt.Data(values=values)).mark_line(
+            strokeWidth=2, point={"size": 22, "filled": True}, interpolate="monotone"
+        )
+        encoded = line.encode(
+            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(grid=False, tickMinStep=1, format="d")),
+            y=alt.Y(f"{key}:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)),
+            color=alt.Color("model:N", sort=models, scale=_colors(models, SERIES)),
+            strokeDash=alt.StrokeDash(
+                "split:N",
+                scale=alt.Scale(domain=["validation", "train"], range=[[1, 0], [4, 3]]),
+            ),
+            detail="model:N",
+        )
+        panels.append(encoded.properties(width=380, height=260))
+    return _svg(alt.hconcat(*panels, spacing=50), "training curves")
+
+
+def _quality(rows: Rows, key: str, title: str) -> Any:
+    models = [row["model"] for row in rows]
+    values = [row for row in rows if row[key] is not None]
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("bytes:Q", title="bytes of the model", scale=alt.Scale(type="log", padding=40), axis=_log_axis()),
+        y=alt.Y(f"{key}:Q", title=title, scale=alt.Scale(zero=False, padding=24), axis=alt.Axis(tickCount=6)),
+    )
+    points = base.mark_point(filled=True, size=130, opacity=1).encode(
+        color=alt.Color("model:N", sort=models, scale=_colors(models, SERIES), legend=None)
+    )
+    names = base.mark_text(dy=-14, fontSize=12).encode(text="model:N")
+    return (points + names).properties(width=380, height=260)
+
+
+def _log_axis() -> alt.Axis:
+    return alt.Axis(format="~s", grid=True, tickCount=5)
+
+
+def _colors(domain: Sequence[str], colors: Sequence[str]) -> alt.Scale:
+    """A colour for each name; more names than colours share them in turn."""
+    return alt.Scale(domain=list(domain), range=[colors[i % len(colors)] for i in range(len(domain))])
+
+
+def _svg(chart: Any, title: str) -> str:
+    spec = {**chart.to_dict(), "config": _CONFIG}
+    svg = vl_convert.vegalite_to_svg(spec)
+    return _standalone(svg, title)
+
+
+def _standalone(svg: str, title: str) -> str:
+    """Fits the page's width, has a name for screen readers, and ids of its own: a page holds several plots."""
+    prefix = re.sub(r"\W+", "-", title)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
+    width = re.search(r'<svg[^>]*\bwidth="([\d.]+)"', svg)
+    style = f'style="max-width:{width.group(1)}px" ' if width else ""
+    svg = re.sub(r'(<svg[^>]*?)\swidth="[\d.]+"\sheight="[\d.]+"', r"\1", svg, count=1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" {style}', 1)

@@ -1,0 +1,120 @@
+"""The figures of the report, gathered from the statistics: plain rows, in the order in which they are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mdlake.statistics.records import read, read_latest
+
+Rows = list[dict[str, Any]]
+_ARTIFACT = "artifact"
+_PARAMETERS = re.compile(r"\[[^\]]*\]")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """`highlights`: label, value, note. `columns`: bytes of each, largest first. `steps`: bytes of the table."""
+
+    highlights: Sequence[tuple[str, str, str]] = ()
+    outcomes: Rows = field(default_factory=list)
+    columns: Rows = field(default_factory=list)
+    steps: Rows = field(default_factory=list)
+    models: Rows = field(default_factory=list)
+    training: Rows = field(default_factory=list)
+    stages: Rows = field(default_factory=list)
+
+
+def gather(stats_url: str, options: Mapping[str, str] | None = None) -> Figures:
+    """Reads every kind of statistics; a kind that was never recorded leaves its part empty."""
+
+    def latest(kind: str) -> Rows:
+        return read_latest(stats_url, kind, options).to_pylist()
+
+    steps = _steps(read(stats_url, "tables", options).to_pylist())
+    models = _models(latest("models"))
+    return Figures(
+        highlights=_highlights(steps, models),
+        outcomes=latest("ingest"),
+        columns=_columns(latest("profile"), latest("blocks")),
+        steps=steps,
+        models=models,
+        training=_training(read(stats_url, "training", options).to_pylist()),
+        stages=_newest(read(stats_url, "stages", options).to_pylist(), "stage"),
+    )
+
+
+def _columns(profile: Rows, blocks: Rows) -> Rows:
+    """A row per column of the archive, with what the profile knows of it; largest first."""
+    known = {row["column"]: row for row in profile}
+    found: dict[tuple[int, str], dict[str, Any]] = {}
+    for block in blocks:
+        key = (block["position"] or 0, block["column"])
+        row = found.setdefault(
+            key,
+            {"column": block["column"], "type": block["type"], "rows": 0, "raw": 0, "after": 0, "chains": {}},
+        )
+        row["rows"] += block["rows"]
+        row["raw"] += block["raw_bytes"]
+        row["after"] += block["encoded_bytes"]
+        chain = _PARAMETERS.sub("", block["chain"])
+        row["chains"][chain] = row["chains"].get(chain, 0) + block["encoded_bytes"]
+    for row in found.values():
+        row["profile"] = known.get(row["column"])
+        row["before"] = row["profile"]["shard_bytes"] if row["profile"] else None
+        row["chain"] = max(row["chains"], key=lambda chain: row["chains"][chain])
+        row["smaller"] = row["before"] / row["after"] if row["before"] and row["after"] else None
+        row["bits"] = 8 * row["after"] / row["rows"] if row["rows"] else None
+    return sorted(found.values(), key=lambda row: -row["after"])
+
+
+def _steps(tables: Rows) -> Rows:
+    """The table as each format keeps it. Arrow is left to the highlights: its bar would dwarf the others."""
+    by_stage = {row["stage"]: row for row in tables}
+    ingest, encode = by_stage.get("ingest", {}), by_stage.get("encode", {})
+    kept = [
+        ("Parquet, snappy", ingest.get("parquet_snappy_bytes"), False),
+        ("Parquet, zstd-9", ingest.get("parquet_zstd9_bytes"), False),
+        ("mdlake archive", encode.get("archive_bytes"), True),
+    ]
+    sizes = [size for _, size, _ in kept if size]
+    return [
+        {"step": name, "bytes": size, "ours": ours, "note": f"{size:,}  \u2013  {sizes[0] / size:.2f}\u00d7"}
+        for name, size, ours in kept
+        if size
+    ]
+
+
+def _models(models: Rows) -> Rows:
+    """The models as measured on the test split, with how many times smaller than the first (the teacher)."""
+    measured = [row for row in models if row["split"] == "test"]
+    return [{**row, "smaller": measured[0]["bytes"] / row["bytes"] if row["bytes"] else None} for row in measured]
+
+
+def _training(rows: Rows) -> Rows:
+    """Each model's newest run, oldest model first."""
+    newest = {row["model"]: row["run"] for row in rows}
+    plain = ("model", "epoch", "split", "loss", "auc")
+    return [{name: row[name] for name in plain} for row in rows if newest[row["model"]] == row["run"]]
+
+
+def _newest(rows: Rows, key: str) -> Rows:
+    return list({row[key]: row for row in rows}.values())
+
+
+def _highlights(steps: Rows, models: Rows) -> list[tuple[str, str, str]]:
+    sizes = {row["step"]: row["bytes"] for row in steps}
+    archive, parquet = sizes.get("mdlake archive"), sizes.get("Parquet, zstd-9")
+    found = []
+    if archive and parquet:
+        found.append(("archive", f"{parquet / archive:.2f}\u00d7", "smaller than Parquet, zstd-9"))
+    by_name = {row["model"]: row for row in models}
+    artifact = by_name.get(_ARTIFACT)
+    if artifact:
+        first = models[0]
+        found.append((_ARTIFACT, f"{artifact['smaller']:.0f}\u00d7", f"smaller than the {first['model']}"))
+        if artifact["auc"] is not None and first["auc"] is not None:
+            found.append(("AUC", f"{artifact['auc']:.4f}", f"on the test split; {first['model']}: {first['auc']:.4f}"))
+    return found
