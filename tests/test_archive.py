@@ -140,7 +140,8 @@ def test_one_process_and_two_make_the_same_bytes(tmp_path: Path) -> None:
     found = []
     for processes in (1, 2):
         archive = tmp_path / f"archive{processes}"
-        encode(EncodeOptions(str(source), str(archive), rows_per_block=5), LocalEngine(processes))
+        options = EncodeOptions(str(source), str(archive), effort="fast", rows_per_block=20)
+        encode(options, LocalEngine(processes))
         found.append({p.relative_to(archive): p.read_bytes() for p in archive.rglob("*") if p.is_file()})
     assert found[0] == found[1] and len(found[0]) > 4
 

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import mdlake
-from mdlake.archive.options import EncodeOptions, VacuumOptions, fill
+from mdlake.archive.options import EncodeOptions, VacuumOptions, VerifyOptions, fill
+from mdlake.archive.verify import verify
 
 ROOT = Path(__file__).parent.parent
 
@@ -93,25 +94,26 @@ def test_verify_finds_one_flipped_bit_a_negative_zero_and_a_nan(tmp_path: Path) 
     pq.write_table(pa.table({"k": range(1000), "f": values}), tmp_path / "s.parquet")
     ok("encode", tmp_path / "s.parquet", tmp_path / "archive")
     bits = values.view(np.uint64)
+    changed = {}
     for row, change in ((500, 1), (0, 1 << 63), (7, 2)):  # the lowest bit, -0.0, another NaN
-        changed = bits.copy()
-        changed[row] ^= np.uint64(change)
-        pq.write_table(pa.table({"k": range(1000), "f": changed.view(np.float64)}), tmp_path / "other.parquet")
-        done = mdlake_command("verify", tmp_path / "archive", tmp_path / "other.parquet")
-        assert done.returncode == 1
-        assert f"column 'f', row {row}: the source has" in done.stderr
+        other = bits.copy()
+        other[row] ^= np.uint64(change)
+        changed[f"column 'f', row {row}: the source has"] = pa.table({"k": range(1000), "f": other.view(np.float64)})
     table = pa.table({"k": range(1000), "f": values})
-    nulled = table.set_column(0, "k", pa.array(range(1000), mask=np.arange(1000) == 999))
-    for other, message in (
-        (nulled, "column 'k', row 999"),
-        (table.slice(0, 999), "has 999 rows, the archive 1000"),
-        (table.set_column(0, "k", table["k"].cast("int32")), "column 'k': column 0 is"),
-        (table.replace_schema_metadata({"a": "b"}), "columns or metadata"),
-        (table.take([*range(998), 999, 998]), "column 'k', row 998"),
-    ):
-        pq.write_table(other, tmp_path / "other.parquet")
-        done = mdlake_command("verify", tmp_path / "archive", tmp_path / "other.parquet")
-        assert done.returncode == 1 and message in done.stderr, done.stderr
+    nulled = pa.array(range(1000), mask=np.arange(1000) == 999)
+    changed |= {
+        "column 'k', row 999: the source has": table.set_column(0, "k", nulled),
+        "has 999 rows, the archive 1000": table.slice(0, 999),
+        "column 'k': column 0 is": table.set_column(0, "k", table["k"].cast("int32")),
+        "columns or metadata": table.replace_schema_metadata({"a": "b"}),
+        "column 'k', row 998: the source has": table.take([*range(998), 999, 998]),
+    }
+    for message, other in changed.items():
+        pq.write_table(other, tmp_path / "other.parquet", row_group_size=300)
+        report = verify(VerifyOptions(str(tmp_path / "archive"), str(tmp_path / "other.parquet")))
+        assert not report.ok and message in str(report.difference)
+    done = mdlake_command("verify", tmp_path / "archive", tmp_path / "other.parquet")
+    assert done.returncode == 1 and "not equal to the source" in done.stderr and "column 'k', row 998" in done.stderr
 
 
 def test_options_come_from_a_file_and_the_command_line_wins(source: Path, tmp_path: Path) -> None:

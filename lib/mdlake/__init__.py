@@ -21,6 +21,7 @@ from mdlake.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
+from mdlake.version import VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from mdlake.archive.encode import EncodeReport
     from mdlake.archive.reader import Archive
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "ConflictError",

@@ -188,11 +188,11 @@ def vacuum(
 @app.command()
 def report(lake: Annotated[str, typer.Argument(metavar="LAKE")], storage: Storage = None) -> None:
     """Write LAKE/report.html from the statistics of its runs."""
-    from mdlake import statistics
     from mdlake.lake.store import open_store
+    from mdlake.statistics.report import report as page
 
     store = open_store(lake, _storage(storage))
-    store.put("report.html", statistics.report(lake, _storage(storage)).encode())
+    store.put("report.html", page(lake, _storage(storage)).encode())
     print(store.url_of("report.html"))
 
 

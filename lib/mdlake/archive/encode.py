@@ -12,7 +12,6 @@ from itertools import groupby
 
 import pyarrow as pa
 
-import mdlake
 from mdlake import block
 from mdlake.archive import resume
 from mdlake.archive.container import container_writer
@@ -33,6 +32,7 @@ from mdlake.lake.manifest import (
 )
 from mdlake.lake.store import Store, open_store
 from mdlake.lake.url import parse_url
+from mdlake.version import VERSION
 
 _BLOCK_ROWS_PER_FILE = 16
 
@@ -245,7 +245,7 @@ def _fingerprint(footer: Footer, options: EncodeOptions, first: int, end: int) -
         "footer": footer.sha256,
         "row_groups": [first, end],
         "options": options.recorded(),
-        "release": mdlake.__version__,
+        "release": VERSION,
         "block_version": block.VERSION,
     }
     return resume.fingerprint(facts)
