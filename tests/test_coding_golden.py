@@ -48,9 +48,9 @@ PAYLOADS = {
     ("range", "ternary"): "0bd4fade3b57",
     ("range", "equal"): "044a78",
     ("range", "wide"): "10fff0005f8c016e88",
-    ("lz77", "text"): "61c0d3dbda9e0016084e2438392d56e9370919a02343bb10e913dcb6913f8c10040002020c1240",
-    ("lz77", "ternary"): "420cd7555c0077785ac007138008",
-    ("lz77", "equal"): "4957555c050127c800",
+    ("lz77", "text"): "61c0d3dbda9e0016084e2438392d56e9370919a02343bb10e913dcb6913f8c10040002020c1201",
+    ("lz77", "ternary"): "420cd7555c0077785ac007130208",
+    ("lz77", "equal"): "4957555c0501276400",
     ("lzw", "text"): "801ccd065101ccca6c361ce0a6530c16070885188f2203a40e170d811bce465808",
     ("lzw", "ternary"): "800000202814120b0783c0c01098342a15098080",
     (
@@ -73,8 +73,8 @@ DIGESTS = {
     ("range", "bytes"): "cbe5ca78458022a2",
     ("range", "bits"): "1f84edfd6516b9fe",
     ("range", "wide"): "b75fe7390c8db467",
-    ("lz77", "bytes"): "bde66e4f318efa05",
-    ("lz77", "bits"): "3323ecb953cfd7ec",
+    ("lz77", "bytes"): "8c25fd14a3f880e7",
+    ("lz77", "bits"): "247695f45a1c5d33",
     ("lzw", "bytes"): "9ddd10fbc6451a89",
     ("lzw", "bits"): "e652abda9bffeac8",
 }

@@ -2,7 +2,7 @@
 
 Payload, as packed integers: the number of sequences, of literals, then of each of seven streams its
 bytes and which coder of `INNER` it takes; then the streams: the literals, and of literal runs, match
-lengths and distances each the buckets and the extra bits (`kernels.buckets`). A distance is stored plus
+lengths and distances each the buckets and the extra bits (`coding.buckets`). A distance is stored plus
 one; 0 says that it is that of the match before.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdlake.coding.buckets import bucket_table, from_buckets, to_buckets
 from mdlake.coding.coder import check_alphabet, checked_symbols, count_symbols
 from mdlake.coding.frequencies import FrequencyTable, payload_bits, table_bits
 from mdlake.coding.huffman import HuffmanCoder
@@ -19,11 +20,11 @@ from mdlake.coding.integers import IntegerReader, pack_integers
 from mdlake.coding.rans import RansCoder
 from mdlake.coding.raw import RawCoder
 from mdlake.errors import CorruptError, TruncatedError
-from mdlake.kernels import buckets as bucket_kernel
 from mdlake.kernels import lz77 as kernel
 
 INNER = (RawCoder(), RansCoder(), HuffmanCoder())
-BUCKETS = 128
+DIRECT, MANTISSA, VALUE_BITS = 4, 2, 32
+BUCKETS = len(bucket_table(DIRECT, MANTISSA, VALUE_BITS)[0])
 MAX_HASH_BITS = 18
 STREAMS = 7
 
@@ -74,8 +75,9 @@ class Lz77Coder:
         sequences = np.empty((matches, 3), np.int64)
         for column in range(3):
             at = 1 + 2 * column
-            buckets = INNER[inner[at]].decode(parts[at], matches, BUCKETS)
-            sequences[:, column] = _join(buckets, parts[at + 1])
+            chosen = INNER[inner[at]].decode(parts[at], matches, BUCKETS)
+            packed = np.frombuffer(parts[at + 1], np.uint8)
+            sequences[:, column] = from_buckets(chosen, packed, DIRECT, MANTISSA, VALUE_BITS)
         if kernel.copy_sequences(_absolute(sequences), np.ascontiguousarray(literals), symbols) < 0:
             raise CorruptError(f"the LZ77 sequences do not make {count} bytes")
         if int(symbols.max()) >= alphabet:
@@ -120,17 +122,6 @@ def _shortest(symbols: np.ndarray, alphabet: int) -> tuple[int, bytes]:
 
 
 def _encode_values(values: np.ndarray) -> list[tuple[int, bytes]]:
-    """The buckets coded, and the extra bits as they are."""
-    buckets, extra = np.empty(values.size, np.uint8), np.zeros(4 * values.size, np.uint8)
-    bits = bucket_kernel.split_buckets(values, buckets, extra)
-    return [_shortest(buckets, BUCKETS), (0, extra[: -(-bits // 8)].tobytes())]
-
-
-def _join(buckets: np.ndarray, extra: memoryview) -> np.ndarray:
-    values = np.empty(buckets.size, np.int64)
-    bits = int(bucket_kernel.join_buckets(buckets, np.frombuffer(extra, np.uint8), values))
-    if bits < 0:
-        raise TruncatedError("the extra bits of LZ77 numbers end early")
-    if len(extra) != -(-bits // 8) or (bits % 8 and extra[-1] & (0xFF >> bits % 8)):
-        raise CorruptError("the extra bits of LZ77 numbers do not end where they should")
-    return values
+    """The buckets coded, and the bits within them as they are."""
+    chosen, packed = to_buckets(values, DIRECT, MANTISSA)
+    return [_shortest(chosen.astype(np.uint8), BUCKETS), (0, packed.tobytes())]

@@ -1,48 +1,37 @@
-"""Numbers as a bucket and extra bits: the bucket to be entropy-coded, the bits stored as they are.
-
-Numbers below 16 are their own bucket; above, four buckets share a power of two, and the bits below the
-leading three are extra. The largest number has 32 bits, the largest bucket is 127.
-"""
+"""Integers as a bucket number and the bits within the bucket."""
 
 import numpy as np
 from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def split_buckets(values, buckets, data):
-    """Fills buckets, writes extra bits into zeroed data (four bytes a value); returns their number."""
-    position = 0
+def split(values, direct, mantissa, buckets, extras, widths):
+    """Values below 2^direct are their own bucket; above, a bucket is an exponent and `mantissa` leading bits.
+
+    `values`, `extras`: uint64[n]; `buckets`: uint16[n]; `widths`: uint8[n]. Needs mantissa <= direct.
+    """
+    limit = np.uint64(1) << np.uint64(direct)
     for i in range(values.size):
         value = values[i]
-        if value < 16:
-            buckets[i] = value
+        if value < limit:
+            buckets[i] = np.uint16(value)
+            extras[i] = np.uint64(0)
+            widths[i] = np.uint8(0)
             continue
-        width = 2
-        while value >> (width + 3) > 0:
-            width += 1
-        buckets[i] = 16 + (width - 2) * 4 + ((value >> width) & 3)
-        for bit in range(width - 1, -1, -1):
-            data[position >> 3] |= np.uint8(((value >> bit) & 1) << (7 - (position & 7)))
-            position += 1
-    return position
+        exponent = np.uint64(0)
+        rest = value
+        while rest > np.uint64(1):
+            rest >>= np.uint64(1)
+            exponent += np.uint64(1)
+        width = exponent - np.uint64(mantissa)
+        leading = (value >> width) & ((np.uint64(1) << np.uint64(mantissa)) - np.uint64(1))
+        buckets[i] = np.uint16(limit + ((exponent - np.uint64(direct)) << np.uint64(mantissa)) + leading)
+        extras[i] = value & ((np.uint64(1) << width) - np.uint64(1))
+        widths[i] = np.uint8(width)
 
 
 @njit(cache=True, nogil=True)
-def join_buckets(buckets, data, values):
-    """Fills values; returns the number of extra bits read, or -1 if data end before."""
-    end = data.size * 8
-    position = 0
-    for i in range(buckets.size):
-        bucket = np.int64(buckets[i])
-        if bucket < 16:
-            values[i] = bucket
-            continue
-        width = (bucket - 16) // 4 + 2
-        if position + width > end:
-            return -1
-        value = 4 + (bucket & 3)
-        for _ in range(width):
-            value = (value << 1) | ((data[position >> 3] >> (7 - (position & 7))) & 1)
-            position += 1
-        values[i] = value
-    return position
+def join(buckets, firsts, extras, out):
+    """The inverse of `split`: `firsts[b]` is the smallest value of bucket b, uint64."""
+    for i in range(out.size):
+        out[i] = firsts[buckets[i]] + extras[i]
