@@ -26,6 +26,8 @@ _ENCRYPTED = b"PARE"
 _TAIL = 64 << 10
 _BATCH_ROWS = 16_384
 _COMPARE_BYTES = 64 << 20
+_STREAMED_BYTES = 256 << 20
+_BUFFER_BYTES = 4 << 20
 _FOOTER_THREADS = 8
 
 
@@ -119,7 +121,10 @@ def read_rows(
     """The rows of some row groups, in batches of at most about `batch_bytes`; `columns`: names to keep."""
     rows = max(1, min(_BATCH_ROWS, int(batch_bytes / row_bytes) if row_bytes else _BATCH_ROWS))
     with parquet_faults(store.url_of(path)), store.reader(path) as file:
-        reader = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
+        footer = pq.read_metadata(file)
+        largest = max((footer.row_group(i).total_byte_size for i in row_groups), default=0)
+        buffer = _BUFFER_BYTES if largest > _STREAMED_BYTES else 0  # 0: each column chunk in one request
+        reader = pq.ParquetFile(file, metadata=footer, buffer_size=buffer, page_checksum_verification=True)
         names = None if columns is None else list(columns)
         for batch in reader.iter_batches(rows, list(row_groups), names, use_threads=False):
             if names is not None:  # a dotted name also selects a struct's field

@@ -107,14 +107,26 @@ class Store:
             obstore.put(self._objects, self._key(path), cast(Any, data), mode=mode)
 
     def delete(self, paths: Iterable[str]) -> None:
-        """Removes objects; one that is already gone is no error."""
-        for path in paths:
-            try:
-                with translated("delete", self.url_of(path)):
-                    obstore.delete(self._objects, self._key(path))
-            except StoreError as error:
-                if not is_missing(error):
-                    raise
+        """Removes objects, many by one request; one that is already gone is no error."""
+        left = list(paths)
+        try:
+            self._delete(left)
+        except StoreError as error:
+            if not is_missing(error):
+                raise
+            for path in left:
+                self._delete_one(path)
+
+    def _delete(self, paths: Sequence[str]) -> None:
+        with translated("delete", self.url_of(paths[0] if paths else "")):
+            obstore.delete(self._objects, [self._key(path) for path in paths])
+
+    def _delete_one(self, path: str) -> None:
+        try:
+            self._delete([path])
+        except StoreError as error:
+            if not is_missing(error):
+                raise
 
     def reader(self, path: str) -> BinaryIO:
         """A seekable file over the object: each read is one range request of exactly its size."""
