@@ -21,7 +21,7 @@ from mdlake.archive.restore import restore
 from mdlake.archive.verify import verify
 from mdlake.engine import LocalEngine
 from mdlake.lake.dataset import list_parquet
-from mdlake.lake.manifest import manifest_path, stored_schema
+from mdlake.lake.manifest import FORMAT, manifest_path, stored_schema
 from mdlake.lake.store import open_store
 from tests.tables import every_type, odd_names
 
@@ -294,6 +294,17 @@ def test_flights_manifest_is_small(tmp_path: Path) -> None:
     table = pa.table({name: range(1000) for name in names})
     mdlake.encode(table, str(tmp_path))
     assert open_store(tmp_path).head(manifest_path(1)).size < 8000
+
+
+def test_the_golden_archive_of_every_format_version_is_read() -> None:
+    """Written once by tests/make_golden_archive.py, never changed: what a release wrote, every later one reads."""
+    for number in range(1, FORMAT + 1):
+        folder = Path(__file__).parent / "golden" / f"archive-v{number}"
+        with pa.OSFile(str(folder / "expected.arrow")) as file:
+            expected = pa.ipc.open_file(file).read_all()
+        for version in (1, 2):
+            assert_same(mdlake.open(str(folder), version).to_table(), expected)
+            assert verify(VerifyOptions(str(folder), version=version)).ok
 
 
 def test_archives_on_s3(s3) -> None:

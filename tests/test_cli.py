@@ -16,6 +16,7 @@ import pytest
 import mdlake
 from mdlake.archive.options import EncodeOptions, VacuumOptions, VerifyOptions, fill
 from mdlake.archive.verify import verify
+from mdlake.statistics import record
 
 ROOT = Path(__file__).parent.parent
 
@@ -150,3 +151,29 @@ def test_help_and_version_are_fast_and_right() -> None:
     program = "import sys, mdlake.cli; print([m for m in ('numba', 'torch', 'pyarrow', 'numpy') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert loaded.stdout == "[]\n"
+
+
+def test_models_can_be_looked_into_and_unpacked(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    from mdlake.artifact import save_model
+    from mdlake.models.fitting import fit_features
+    from tests.tiny_models import FEATURES, delays, model_of, shards_of, write_split
+
+    model = model_of(fit_features(shards_of(write_split(tmp_path / "train", delays(200))), FEATURES, map))
+    artifact = tmp_path / "model.safetensors"
+    size = save_model(str(artifact), model)
+    said = ok("model", "inspect", artifact)
+    assert f"{size:,}" in said and all(name in said for name in model.module.state_dict())
+    assert "of weights to" in ok("model", "unpack", artifact)
+    weights = safetensors.load_file(tmp_path / "model.unpacked.safetensors")
+    assert weights.keys() == model.module.state_dict().keys()
+    assert all(np.array_equal(weights[name], tensor.numpy()) for name, tensor in model.module.state_dict().items())
+    lost = mdlake_command("model", "inspect", tmp_path / "nowhere.safetensors")
+    assert lost.returncode == 1 and lost.stderr.startswith("mdlake: ") and "does not exist" in lost.stderr
+
+
+def test_the_report_is_written_into_the_lake(tmp_path: Path) -> None:
+    sizes = {"stage": "encode", "rows": 10, "arrow_bytes": 1000, "archive_bytes": 321}
+    record(str(tmp_path / "stats"), "tables", [sizes], run="one")
+    assert ok("report", tmp_path).strip() == str(tmp_path / "report.html")
+    assert "321" in (tmp_path / "report.html").read_text()

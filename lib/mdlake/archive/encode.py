@@ -17,7 +17,13 @@ from mdlake.archive import resume
 from mdlake.archive.container import container_writer
 from mdlake.archive.layout import DATA_FOLDER, ArchiveManifest, DataFile, SourceEntry
 from mdlake.archive.options import EncodeOptions
-from mdlake.archive.planning import row_group_ranges, select_columns, shared_schemas
+from mdlake.archive.planning import (
+    check_options,
+    newest_archive,
+    row_group_ranges,
+    select_columns,
+    shared_schemas,
+)
 from mdlake.archive.source import Footer, block_rows, read_footers, read_rows
 from mdlake.archive.spread import Progress, spread
 from mdlake.engine import Engine
@@ -106,10 +112,10 @@ def encode(options: EncodeOptions, engine: Engine | None = None, progress: Progr
 
 def plan(options: EncodeOptions) -> EncodePlan:
     """Reads the source's footers and decides the tasks; writes nothing."""
-    _check_options(options)
+    check_options(options)
     archive = open_store(options.archive, options.storage)
     base = newest_version(archive)
-    previous = _previous(archive, base)
+    previous = newest_archive(archive, base)
     footers = read_footers(list_parquet(options.source, options.storage), options.storage)
     schemas, numbers = shared_schemas(footers, options.columns)
     sources = tuple(SourceEntry(f.file.path, f.file.size, f.metadata.num_rows, f.sha256) for f in footers)
@@ -170,40 +176,19 @@ def commit(planned: EncodePlan, results: Sequence[EncodeResult]) -> EncodeReport
 
 def encode_table(table: pa.Table, options: EncodeOptions) -> EncodeReport:
     """Encodes a table in memory; `options.source` is ignored."""
-    _check_options(options)
+    check_options(options)
     options = replace(options, source="")
     kept = select_columns(table.schema, options.columns)
     table = table.select([i for i, name in enumerate(table.schema.names) if name in kept.names])
     archive = open_store(options.archive, options.storage)
     base = newest_version(archive)
-    _previous(archive, base)
+    newest_archive(archive, base)
     pieces = _table_rows(table, options)
     files = []
     for _, group in groupby(enumerate(pieces), lambda item: item[0] // _BLOCK_ROWS_PER_FILE):
         files.append(_encode_rows((piece for _, piece in group), table.schema, options, archive))
     planned = EncodePlan(options, archive, base, (table.schema,), (), ())
     return commit(planned, [EncodeResult(file) for file in files])
-
-
-def _check_options(options: EncodeOptions) -> None:
-    if options.effort not in block.EFFORTS:
-        raise InvalidArgumentError(f"effort {options.effort!r} is unknown; choose one of {', '.join(block.EFFORTS)}")
-    for coder in options.coders or ():
-        if coder not in block.CODERS:
-            raise InvalidArgumentError(f"coder {coder!r} is unknown; choose of {', '.join(block.CODERS)}")
-    if options.source:
-        source, archive = parse_url(options.source).url, parse_url(options.archive).url
-        if f"{archive}/".startswith(f"{source}/"):
-            raise InvalidArgumentError("the archive would lie inside its source; choose a place beside it")
-
-
-def _previous(archive: Store, base: int) -> ArchiveManifest | None:
-    if not base:
-        return None
-    body = read_manifest(archive, base)[1]
-    if body["kind"] != "archive":
-        raise InvalidArgumentError("this folder holds shards, not an archive; choose another", url=archive.url)
-    return ArchiveManifest.from_json(body)
 
 
 def _tasks(

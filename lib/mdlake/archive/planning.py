@@ -1,4 +1,4 @@
-"""Decisions of an encode plan: which schema the files share, which row groups make a task."""
+"""Decisions of an encode plan: what is refused, which schema the files share, which row groups make a task."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from mdlake import block
+from mdlake.archive.layout import ArchiveManifest
+from mdlake.archive.options import EncodeOptions
 from mdlake.archive.source import Footer
 from mdlake.errors import InvalidArgumentError
+from mdlake.lake.manifest import read_manifest
+from mdlake.lake.store import Store
+from mdlake.lake.url import parse_url
 
 
 def select_columns(schema: pa.Schema, columns: tuple[str, ...] | None) -> pa.Schema:
@@ -54,3 +60,26 @@ def row_group_ranges(counts: Sequence[int], most: float) -> Iterator[tuple[int, 
             first, rows = i, 0
         rows += count
     yield first, len(counts)
+
+
+def check_options(options: EncodeOptions) -> None:
+    """Refuses what cannot be done before anything is read."""
+    if options.effort not in block.EFFORTS:
+        raise InvalidArgumentError(f"effort {options.effort!r} is unknown; choose one of {', '.join(block.EFFORTS)}")
+    for coder in options.coders or ():
+        if coder not in block.CODERS:
+            raise InvalidArgumentError(f"coder {coder!r} is unknown; choose of {', '.join(block.CODERS)}")
+    if options.source:
+        source, archive = parse_url(options.source).url, parse_url(options.archive).url
+        if f"{archive}/".startswith(f"{source}/"):
+            raise InvalidArgumentError("the archive would lie inside its source; choose a place beside it")
+
+
+def newest_archive(archive: Store, base: int) -> ArchiveManifest | None:
+    """The manifest of version `base`; None if it is 0."""
+    if not base:
+        return None
+    body = read_manifest(archive, base)[1]
+    if body["kind"] != "archive":
+        raise InvalidArgumentError("this folder holds shards, not an archive; choose another", url=archive.url)
+    return ArchiveManifest.from_json(body)

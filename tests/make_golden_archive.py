@@ -1,0 +1,35 @@
+"""Writes the golden archive of the current format version: run once a version, never again.
+
+    python tests/make_golden_archive.py
+
+`tests/golden/archive-v<version>/` is an archive of every type, two versions of it, and `expected.arrow` what the
+newest holds (Arrow IPC). A folder that exists is left as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+import mdlake
+from mdlake.lake.manifest import FORMAT
+from tests.tables import every_type
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def write(folder: Path) -> None:
+    if folder.exists():
+        print(f"{folder} exists: a golden archive is never changed")
+        return
+    table = every_type()
+    mdlake.encode(table, str(folder), "fast", rows_per_block=4)
+    mdlake.encode(table, str(folder), "max", rows_per_block=5, overwrite=True)
+    with pa.OSFile(str(folder / "expected.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    print(f"wrote {folder}")
+
+
+if __name__ == "__main__":
+    write(GOLDEN / f"archive-v{FORMAT}")
