@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from demo.display import Display, StageFailed
 from demo.flights import ROWS, provide
@@ -29,7 +30,7 @@ def main() -> None:
     try:
         _run(setting, console)
     except (StageFailed, MdlakeError) as error:
-        console.print(f"[red]✗[/red] {error}", markup=False)
+        console.print("[red]✗[/red] ", Text(str(error)))
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("stopped; the same command continues")
@@ -47,6 +48,7 @@ def _run(setting: Setting, console: Console) -> None:
         if ledger.is_done(stage):
             display.skip(stage)
         else:
+            lake.delete(info.path for folder in stage.clears for info in lake.list(folder))
             ledger.finished(stage, display.run(stage))
             ran += 1
     if not ran:

@@ -27,6 +27,7 @@ _TITLES = {
     "evaluate": "everything on the test split",
     "report": "statistics to report.html",
 }
+_CLEARS = {"restore": ("restored",)}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Stage:
-    """`reads` and `writes` are folders or objects of the lake: if none of them changed, the work is done."""
+    """`reads` and `writes` are folders or objects of the lake: if none of them changed, the work is done.
+
+    `clears` are folders that the application wants empty: what an earlier demo left there is removed first.
+    """
 
     name: str
     title: str
@@ -53,6 +57,7 @@ class Stage:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    clears: tuple[str, ...] = ()
 
 
 def stages(setting: Setting) -> list[Stage]:
@@ -68,11 +73,11 @@ def stages(setting: Setting) -> list[Stage]:
         "--rows-per-shard",
         per_shard,
     )
-    encode = (shards, archive)
-    students = ("checkpoints/student alone", "checkpoints/student distilled")
+    encode = (shards, archive, "--overwrite")  # where another demo's archive was, a new version
+    students = ("checkpoints/student_alone", "checkpoints/student_distilled")
     artifact = "artifacts/student.safetensors"
     return [
-        Stage(name, _TITLES[name], command, reads, writes, _environment(setting))
+        Stage(name, _TITLES[name], command, reads, writes, _environment(setting), _CLEARS.get(name, ()))
         for name, command, reads, writes in (
             ("ingest", _spark(setting, "ingest", *ingest, "--stats", stats), (source,), ("shards",)),
             ("encode", _spark(setting, "encode", *encode, "--stats", stats), ("shards",), ("archive",)),

@@ -38,6 +38,7 @@ _CONFIG: dict[str, Any] = {
     "header": {"labelColor": _INK, "labelFontSize": 13, "labelFontWeight": 600, "title": None},
     "text": {"color": _INK, "fontSize": 12},
 }
+_BEFORE_AFTER = alt.Scale(domain=[BEFORE, AFTER], range=["var(--before)", SERIES[0]])
 Rows = Sequence[dict[str, Any]]
 
 
@@ -63,9 +64,7 @@ def column_bytes(rows: Rows) -> str:
             y=y.axis(names),
             x=alt.X("bytes:Q", title="bytes", axis=alt.Axis(format="~s", tickCount=5)),
             yOffset=alt.YOffset("what:N", sort=[BEFORE, AFTER], scale=alt.Scale(paddingInner=0.05)),
-            color=alt.Color(
-                "what:N", sort=[BEFORE, AFTER], scale=_colors([BEFORE, AFTER], ("var(--before)", SERIES[0]))
-            ),
+            color=alt.Color("what:N", sort=[BEFORE, AFTER], scale=_BEFORE_AFTER),
         )
         .properties(width=430, height=_ROW * len(rows))
     )
@@ -82,9 +81,15 @@ def column_bytes(rows: Rows) -> str:
 
 def step_bytes(rows: Rows) -> str:
     """A bar per step: `step`, `bytes`, `note`, `ours` (drawn in the accent colour)."""
+    room_for_notes = 1.2 * max(row["bytes"] for row in rows)
     base = alt.Chart(alt.Data(values=list(rows))).encode(
         y=alt.Y("step:N", sort=None, title=None, axis=alt.Axis(grid=False, labelColor=_INK, labelLimit=220)),
-        x=alt.X("bytes:Q", title="bytes", axis=alt.Axis(format="~s", tickCount=6)),
+        x=alt.X(
+            "bytes:Q",
+            title="bytes",
+            scale=alt.Scale(domain=[0, room_for_notes], nice=False),
+            axis=alt.Axis(format="~s", tickCount=6),
+        ),
     )
     color = alt.condition("datum.ours", alt.value(SERIES[0]), alt.value("var(--before)"))
     bars = base.mark_bar(height=20, cornerRadiusEnd=2).encode(color=color)
@@ -92,15 +97,19 @@ def step_bytes(rows: Rows) -> str:
     return _svg((bars + notes).properties(width=760, height=alt.Step(32)), "bytes per step")
 
 
-def size_against_quality(rows: Rows) -> str:
-    """Bytes (log) against AUC and accuracy, a labelled point per model: `model`, `bytes`, `auc`, `accuracy`."""
-    panels = [_quality(rows, key, title) for key, title in (("auc", "AUC"), ("accuracy", "accuracy"))]
+def size_against_quality(rows: Rows, names: Sequence[str]) -> str:
+    """Bytes (log) against AUC and accuracy, a labelled point per model: `model`, `bytes`, `auc`, `accuracy`.
+
+    `names` gives every model of the report its colour.
+    """
+    panels = [_quality(rows, names, key, title) for key, title in (("auc", "AUC"), ("accuracy", "accuracy"))]
     return _svg(alt.hconcat(*panels, spacing=50).resolve_scale(color="shared"), "size against quality")
 
 
-def training_curves(rows: Rows) -> str:
+def training_curves(rows: Rows, names: Sequence[str]) -> str:
     """Loss and AUC by epoch, a colour per model; validation solid, training dashed."""
-    models = list(dict.fromkeys(row["model"] for row in rows))
+    shown = {row["model"] for row in rows}
+    models = [name for name in names if name in shown]
     panels = []
     for key, title in (("loss", "loss"), ("auc", "AUC on the validation split")):
         values = [row for row in rows if row[key] is not None]
@@ -110,10 +119,11 @@ def training_curves(rows: Rows) -> str:
         encoded = line.encode(
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(grid=False, tickMinStep=1, format="d")),
             y=alt.Y(f"{key}:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)),
-            color=alt.Color("model:N", sort=models, scale=_colors(models, SERIES)),
+            color=alt.Color("model:N", sort=models, scale=_colors(models, names)),
             strokeDash=alt.StrokeDash(
                 "split:N",
                 scale=alt.Scale(domain=["validation", "train"], range=[[1, 0], [4, 3]]),
+                legend=alt.Legend(symbolType="stroke", symbolStrokeColor=_INK, symbolStrokeWidth=2),
             ),
             detail="model:N",
         )
@@ -121,27 +131,35 @@ def training_curves(rows: Rows) -> str:
     return _svg(alt.hconcat(*panels, spacing=50), "training curves")
 
 
-def _quality(rows: Rows, key: str, title: str) -> Any:
+def _quality(rows: Rows, names: Sequence[str], key: str, title: str) -> Any:
     models = [row["model"] for row in rows]
     values = [row for row in rows if row[key] is not None]
+    decades = _decades([max(1, row["bytes"]) for row in rows])
     base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("bytes:Q", title="bytes of the model", scale=alt.Scale(type="log", padding=40), axis=_log_axis()),
+        x=alt.X(
+            "bytes:Q",
+            title="bytes of the model",
+            scale=alt.Scale(type="log", domain=[decades[0], decades[-1]]),
+            axis=alt.Axis(format="~s", values=decades),
+        ),
         y=alt.Y(f"{key}:Q", title=title, scale=alt.Scale(zero=False, padding=24), axis=alt.Axis(tickCount=6)),
     )
     points = base.mark_point(filled=True, size=130, opacity=1).encode(
-        color=alt.Color("model:N", sort=models, scale=_colors(models, SERIES), legend=None)
+        color=alt.Color("model:N", sort=models, scale=_colors(models, names), legend=None)
     )
-    names = base.mark_text(dy=-14, fontSize=12).encode(text="model:N")
-    return (points + names).properties(width=380, height=260)
+    labels = base.mark_text(dy=-14, fontSize=12).encode(text="model:N")
+    return (points + labels).properties(width=380, height=260)
 
 
-def _log_axis() -> alt.Axis:
-    return alt.Axis(format="~s", grid=True, tickCount=5)
+def _decades(sizes: Sequence[int]) -> list[int]:
+    """The powers of ten from below the smallest size to above the largest."""
+    return [10**power for power in range(len(str(min(sizes))) - 1, len(str(max(sizes))) + 1)]
 
 
-def _colors(domain: Sequence[str], colors: Sequence[str]) -> alt.Scale:
-    """A colour for each name; more names than colours share them in turn."""
-    return alt.Scale(domain=list(domain), range=[colors[i % len(colors)] for i in range(len(domain))])
+def _colors(shown: Sequence[str], names: Sequence[str]) -> alt.Scale:
+    """The colours of `shown`, which are among `names`; more names than colours share them in turn."""
+    color = {name: SERIES[i % len(SERIES)] for i, name in enumerate(names)}
+    return alt.Scale(domain=list(shown), range=[color[name] for name in shown])
 
 
 def _svg(chart: Any, title: str) -> str:

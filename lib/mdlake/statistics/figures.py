@@ -26,6 +26,11 @@ class Figures:
     training: Rows = field(default_factory=list)
     stages: Rows = field(default_factory=list)
 
+    @property
+    def names(self) -> list[str]:
+        """Every model once, those that were measured first: the order of the colours."""
+        return list(dict.fromkeys(row["model"] for row in (*self.models, *self.training)))
+
 
 def gather(stats_url: str, options: Mapping[str, str] | None = None) -> Figures:
     """Reads every kind of statistics; a kind that was never recorded leaves its part empty."""

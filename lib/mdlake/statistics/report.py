@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 
 from markupsafe import Markup
@@ -41,8 +42,8 @@ def _plots(figures: Figures) -> dict[str, Markup]:
     drawn = {
         "columns": (charts.column_bytes, figures.columns),
         "steps": (charts.step_bytes, figures.steps),
-        "models": (charts.size_against_quality, figures.models),
-        "training": (charts.training_curves, figures.training),
+        "models": (partial(charts.size_against_quality, names=figures.names), figures.models),
+        "training": (partial(charts.training_curves, names=figures.names), figures.training),
     }
     return {name: Markup(draw(rows)) for name, (draw, rows) in drawn.items() if rows}
 

@@ -1,0 +1,31 @@
+# make demo | test | lint | bundle | bench: each sets up .venv first, from requirements.lock, once.
+PYTHON ?= python3.11
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: demo test lint bundle bench
+
+demo: .venv/ready    ## the whole pipeline on NYC flights; e.g. make demo ARGS="--lake s3://bucket/prefix"
+	$(BIN)/python -m demo $(ARGS)
+
+test: .venv/ready    ## the whole suite; e.g. make test ARGS="tests/test_block.py -k golden"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/ready    ## style, types, import directions
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	PYTHONPATH=. $(BIN)/lint-imports
+
+bundle: .venv/ready    ## dist/mdlake-<version>.zip, for spark-submit and ray job submit
+	$(BIN)/python -m jobs.bundle
+
+bench: .venv/ready    ## the figures that the README quotes
+	$(BIN)/python -m bench.tables $(ARGS)
+
+.venv/ready: requirements.lock pyproject.toml
+	@command -v $(PYTHON) > /dev/null || { echo "Python 3.11 is needed ($(PYTHON) is not on the path)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
