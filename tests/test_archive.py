@@ -59,16 +59,16 @@ def numbers(rows: int) -> pa.Table:
 @pytest.mark.parametrize("effort", block.EFFORTS)
 def test_every_type_comes_back_from_memory(effort: str, tmp_path: Path) -> None:
     table = every_type()
-    report = mdlake.encode(table, str(tmp_path), effort)
+    report = mdlake.encode(table, tmp_path, effort)
     assert (report.rows, report.columns) == (table.num_rows, table.num_columns)
-    assert_same(mdlake.open(str(tmp_path)).to_table(), table)
+    assert_same(mdlake.open(tmp_path).to_table(), table)
 
 
 @pytest.mark.parametrize("rows_per_block", [2, 1000])
 def test_every_type_comes_back_from_parquet(rows_per_block: int, tmp_path: Path) -> None:
     source, archive, target = (str(tmp_path / name) for name in ("s.parquet", "archive", "t.parquet"))
     pq.write_table(every_type(), source, row_group_size=3)
-    encode(EncodeOptions(source, archive, rows_per_block=rows_per_block))
+    mdlake.encode(Path(source), archive, rows_per_block=rows_per_block)
     assert_same(mdlake.open(archive).to_table(), read_parquet(source))
     restore(RestoreOptions(archive, target))
     assert_same(read_parquet(target), read_parquet(source))

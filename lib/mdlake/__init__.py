@@ -10,6 +10,8 @@ The Python surface. What costs time to import (numba, torch) is imported by the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from mdlake.errors import (
@@ -47,8 +49,8 @@ __all__ = [
 
 
 def encode(
-    source: pa.Table | str,
-    archive: str,
+    source: pa.Table | str | PathLike[str],
+    archive: str | PathLike[str],
     effort: str = "default",
     *,
     processes: int = 1,
@@ -73,18 +75,17 @@ def encode(
     from mdlake.archive.options import EncodeOptions
     from mdlake.engine import LocalEngine
 
-    url = source if isinstance(source, str) else ""
-    chosen = EncodeOptions(url, archive, effort, storage=dict(storage or {}), **options)
-    if isinstance(source, str):
-        return run(chosen, LocalEngine(processes))
+    chosen = EncodeOptions("", fspath(archive), effort, storage=dict(storage or {}), **options)
+    if isinstance(source, str | PathLike):
+        return run(replace(chosen, source=fspath(source)), LocalEngine(processes))
     return encode_table(source, chosen)
 
 
-def open(url: str, version: int | None = None, storage: Mapping[str, str] | None = None) -> Archive:
+def open(url: str | PathLike[str], version: int | None = None, storage: Mapping[str, str] | None = None) -> Archive:
     """Opens an archive's `version`, the newest by default, for reading; blocks are fetched when asked for."""
     from mdlake.archive.reader import Archive
 
-    return Archive.open(url, version, storage)
+    return Archive.open(fspath(url), version, storage)
 
 
 def load_model(url: str, storage: Mapping[str, str] | None = None) -> torch.nn.Module:
