@@ -13,7 +13,7 @@ test: .venv/ready    ## the whole suite; e.g. make test ARGS="tests/test_block.p
 
 lint: .venv/ready    ## style, types, import directions
 	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+	$(BIN)/ruff format --check lib jobs ray_tasks demo bench tests
 	$(BIN)/pyright
 	PYTHONPATH=. $(BIN)/lint-imports
 

@@ -6,6 +6,7 @@ from rich import box
 from rich.table import Table
 
 from demo.flights import source_path
+from mdlake.lake.dataset import list_parquet
 from mdlake.lake.store import Store
 from mdlake.statistics import read, read_latest
 
@@ -63,4 +64,4 @@ def _title(name: str) -> str:
 
 
 def _bytes(lake: Store, folder: str) -> int:
-    return sum(info.size for info in lake.list(folder) if info.path.endswith(".parquet"))
+    return sum(file.size for file in list_parquet(lake.url_of(folder)))

@@ -90,8 +90,9 @@ def write(rows: DataFrame, source: Source, options: IngestOptions, split_rows: S
     ordered = spread.repartitionById(max(1, len(names)), _SHARD).sortWithinPartitions(
         *ordering(fields, source.order, options.sort)
     )
-    writer = ShardWriter(open_store(options.target, options.storage), names, options.row_group_rows, options.compare)
-    chosen = ordered.select(_SHARD, *map(named, source.columns))
+    store = open_store(options.target, options.storage)
+    writer = ShardWriter(store, names, source.columns, options.row_group_rows, options.compare)
+    chosen = ordered.select(_SHARD, *(named(name).alias(f"c{i}") for i, name in enumerate(source.columns)))
     written = [Shard(**json.loads(row.shard)) for row in chosen.mapInArrow(writer, RESULT).collect()]  # type: ignore[arg-type]
     return sorted(written, key=lambda shard: (list(options.split).index(shard.split), shard.path))
 

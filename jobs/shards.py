@@ -55,11 +55,13 @@ class Shard:
 class ShardWriter:
     """Called by Spark with the record batches of one shard, whose number is their first column.
 
-    `store` is the target; `names` has the split of every shard and the shard's number within it.
+    `store` is the target; `names` has the split of every shard and the shard's number within it; `columns` are
+    the names to write, for Spark calls back with batches only by names without dots.
     """
 
     store: Store
     names: Sequence[tuple[str, int]]
+    columns: Sequence[str]
     row_group_rows: int
     compare: bool
 
@@ -70,8 +72,12 @@ class ShardWriter:
         if first is None:
             return
         split, number = self.names[first.column(0)[0].as_py()]
-        shard = self._write(split, number, _row_groups(_rows_of(first, filled), self.row_group_rows))
+        rows = (self._named(batch) for batch in chain([first], filled))
+        shard = self._write(split, number, _row_groups(rows, self.row_group_rows))
         yield pa.record_batch({"shard": [json.dumps(asdict(shard))]})
+
+    def _named(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return batch.remove_column(0).rename_columns(list(self.columns))
 
     def _write(self, split: str, number: int, row_groups: Iterator[pa.Table]) -> Shard:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
@@ -112,11 +118,6 @@ def _leaves(kind: pa.DataType) -> int:
     if pa.types.is_nested(kind):
         return sum(_leaves(kind.field(i).type) for i in range(kind.num_fields))
     return 1
-
-
-def _rows_of(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in chain([first], rest):
-        yield batch.remove_column(0)
 
 
 def _row_groups(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:

@@ -110,7 +110,7 @@ def _weed(folder: Path, ports: dict[str, int]) -> list[str]:
         *(f"-master.port={ports['master']}", f"-volume.port={ports['volume']}"),
         *("-filer", f"-filer.port={ports['filer']}", "-volume.max=0", "-master.volumeSizeLimitMB=512"),
         *("-s3", f"-s3.port={ports['s3']}", f"-s3.config={folder / 'users.json'}", "-s3.iam=false"),
-        *("-webdav=false", "-master.telemetry=false", "-s3.port.lance=0"),
+        *("-webdav=false", "-master.telemetry=false", "-s3.port.lance=0", "-s3.port.iceberg=0"),
     ]
 
 
@@ -162,6 +162,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     }
     settings = {
         "spark.driver.memory": "1g",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",  # many small queries
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
