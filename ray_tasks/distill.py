@@ -44,9 +44,7 @@ def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
         else:
             train_on_ray(left, options.workers, options.gpus, EpochLines("distill", left[0].training.epochs))
         for plan in left:
-            record = records[plan.name] = commit_training(
-                plan, {"teacher": plan.inputs.get("scores"), "train": plan.fingerprint}
-            )
+            record = records[plan.name] = commit_training(plan)
             record_training(options, plan.name.replace("_", " "), record["history"], f"{plan.name}-{plan.fingerprint}")
     found = {name: record for name, record in records.items() if record}
     _say_gap(options, found)

@@ -56,10 +56,10 @@ class CommonOptions:
     def stats(self) -> str:
         return self.store.url_of("stats")
 
-    def split(self, name: str) -> Shards:
-        """The shards of one split; an error says what to run if there are none."""
+    def split(self, name: str, columns: Sequence[str] = ()) -> Shards:
+        """The shards of one split, each of which must have the `columns`."""
         url = f"{(self.shards or self.store.url_of('shards')).rstrip('/')}/{name}"
-        return open_shards(url, storage_options(url))
+        return open_shards(url, storage_options(url), columns)
 
 
 def parse_options(kind: type[Options], verb: str, argv: Sequence[str] | None, description: str) -> Options:

@@ -40,7 +40,7 @@ def train(options: TrainOptions) -> dict[str, Any]:
             say("train", f"the teacher is trained already: AUC {done['validation']['auc']:.4f} on validation")
             return done
         train_on_ray([plan], options.workers, options.gpus, EpochLines("train", plan.training.epochs))
-        record = commit_training(plan, {"shards": plan.train.shards.store.url, "train": plan.fingerprint})
+        record = commit_training(plan)
     record_training(options, TEACHER, record["history"], run=f"train-{plan.fingerprint}")
     say("train", f"teacher: {record['parameters']} parameters, AUC {record['validation']['auc']:.4f} on validation")
     return record
@@ -48,7 +48,8 @@ def train(options: TrainOptions) -> dict[str, Any]:
 
 def plan_training(options: CommonOptions, recipe: Recipe, network: NetworkPlan) -> TrainPlan:
     """Fits the features to the train split, a task per file, and puts the plan together."""
-    shards, validation = options.split("train"), options.split("validation")
+    columns = [*network.features.columns, recipe.task.column]
+    shards, validation = options.split("train", columns), options.split("validation", columns)
     spec = fit_features(shards, network.features, RayEngine(options.workers).map)
     return TrainPlan(
         name=TEACHER,

@@ -109,12 +109,13 @@ def train_on_ray(plans: Sequence[TrainPlan], workers: int, gpus: bool, show: Sho
             raise posted
 
 
-def commit_training(plan: TrainPlan, lineage: dict[str, Any]) -> dict[str, Any]:
+def commit_training(plan: TrainPlan) -> dict[str, Any]:
     """Makes the best epoch's weights the model, and only then removes the checkpoints."""
     weights, history = best_weights(plan.store, plan.folder, plan.fingerprint)
     module = build_network(plan.network, plan.network_options)
     module.load_state_dict(weights)
     best = history[best_epoch(history) - 1]
+    lineage = {"training": plan.fingerprint, **{key: plan.inputs[key] for key in plan.inputs if key == "scores"}}
     metrics = {key: best[key] for key in ("epoch", "loss", "auc", "accuracy")}
     model = Model(plan.network, plan.network_options, plan.train.features, plan.train.task, module, metrics, lineage)
     path = f"{plan.folder}/{MODEL_FILE}"

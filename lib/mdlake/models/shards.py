@@ -73,28 +73,36 @@ class Shards:
         return table.take(pa.array(range(unit.part, table.num_rows, unit.parts), pa.int64()))
 
 
-def open_shards(url: str, options: Mapping[str, str] | None = None) -> Shards:
-    """Reads the footers of the Parquet files at `url`, a folder; `options` are storage options."""
+def open_shards(url: str, options: Mapping[str, str] | None = None, columns: Sequence[str] = ()) -> Shards:
+    """Reads the footers of the Parquet files at `url`, a folder; `options` are storage options.
+
+    Every file must have the `columns`: better said now than by a worker later.
+    """
     store = open_store(url, options)
     found = list_parquet(url, options)
     groups = []
     for file in found:
         with located(file=file.url), open_parquet(store, file.path) as parquet:
             metadata = parquet.metadata
+            _check_columns(parquet, columns)
             groups.append(tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)))
     return Shards(store, tuple(file.path for file in found), tuple(file.size for file in found), tuple(groups))
 
 
 def read_row_group(store: Store, path: str, row_group: int, columns: Sequence[str]) -> pa.Table:
     with open_parquet(store, path) as parquet:
-        names = parquet.schema_arrow.names
-        for column in columns:
-            if column not in names:
-                raise InvalidArgumentError(f"this file has no such column; it has {', '.join(names)}", column=column)
+        _check_columns(parquet, columns)
         try:
             return parquet.read_row_group(row_group, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise CorruptError(f"the row group cannot be read: {error}") from error
+
+
+def _check_columns(parquet: pq.ParquetFile, columns: Sequence[str]) -> None:
+    names = parquet.schema_arrow.names
+    for column in columns:
+        if column not in names:
+            raise InvalidArgumentError(f"this file has no such column; it has {', '.join(names)}", column=column)
 
 
 def open_parquet(store: Store, path: str) -> pq.ParquetFile:
