@@ -88,6 +88,11 @@ class RowStream:
         self._batches = ((piece, *item) for piece in pieces for item in _piece_batches(piece, schema))
         self._held: tuple[SourceRows, int, pa.RecordBatch] | None = None
 
+    def close(self) -> None:
+        """Closes the file at hand; for those who stop before the end."""
+        self._held = None
+        self._batches.close()
+
     def take(self, rows: int) -> tuple[Spans, list[pa.Array]]:
         """The next rows: where they lie, and an array per column; fewer rows at the end."""
         taken: list[pa.RecordBatch] = []
@@ -124,7 +129,8 @@ def read_rows(
         footer = pq.read_metadata(file)
         largest = max((footer.row_group(i).total_byte_size for i in row_groups), default=0)
         buffer = _BUFFER_BYTES if largest > _STREAMED_BYTES else 0  # 0: each column chunk in one request
-        reader = pq.ParquetFile(file, metadata=footer, buffer_size=buffer, page_checksum_verification=True)
+        settings = {"pre_buffer": False, "page_checksum_verification": True}  # no reads in the background
+        reader = pq.ParquetFile(file, metadata=footer, buffer_size=buffer, **settings)
         names = None if columns is None else list(columns)
         for batch in reader.iter_batches(rows, list(row_groups), names, use_threads=False):
             if names is not None:  # a dotted name also selects a struct's field

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -122,18 +123,12 @@ def run(task: VerifyTask) -> VerifyResult:
     if file.path:
         with located(file=task.archive.url_of(file.path)):
             _check_hash(task.archive, file)
-    stream = RowStream(task.source, task.schema) if task.source is not None else None
-    columns = range(len(task.schema))
-    for row, rows in enumerate(file.rows):
-        arrays = read_blocks(task.archive, file, task.schema, row, columns)
-        if stream is None or not columns:
-            continue
-        spans, expected = stream.take(rows)
-        for column, ours, theirs in zip(task.schema, arrays, expected, strict=True):
-            at = first_difference(ours, theirs)
-            if at is not None:
-                return VerifyResult(_difference(*spans.locate(at), column.name, theirs, ours, at))
-    return VerifyResult(None)
+    if task.source is None:
+        for row in range(len(file.rows)):
+            read_blocks(task.archive, file, task.schema, row, range(len(task.schema)))
+        return VerifyResult(None)
+    with closing(RowStream(task.source, task.schema)) as stream:
+        return VerifyResult(_compare_rows(task, stream))
 
 
 def commit(planned: VerifyPlan, results: Sequence[VerifyResult]) -> VerifyReport:
@@ -150,6 +145,17 @@ def commit(planned: VerifyPlan, results: Sequence[VerifyResult]) -> VerifyReport
         compared=planned.options.source is not None,
         difference=planned.difference or next(iter(found), None),
     )
+
+
+def _compare_rows(task: VerifyTask, stream: RowStream) -> Difference | None:
+    for row, rows in enumerate(task.file.rows):
+        arrays = read_blocks(task.archive, task.file, task.schema, row, range(len(task.schema)))
+        spans, expected = stream.take(rows)
+        for column, ours, theirs in zip(task.schema, arrays, expected, strict=True):
+            at = first_difference(ours, theirs)
+            if at is not None:
+                return _difference(*spans.locate(at), column.name, theirs, ours, at)
+    return None
 
 
 def _check_hash(store: Store, file: DataFile) -> None:
