@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 _ALWAYS = {"spark.sql.session.timeZone": "UTC", "spark.sql.caseSensitive": "true"}
@@ -26,6 +26,7 @@ _CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_")
 def open_session(name: str) -> SparkSession:
     """The session of the application `name`, on the master that was asked for, else on this machine."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    SparkContext._ensure_initialized()  # else SparkConf does not know yet what spark-submit was told
     conf = SparkConf().setAppName(name)
     conf.setIfMissing("spark.master", "local[*]")
     defaults = {**_DEFAULTS, **_executor_environment()}

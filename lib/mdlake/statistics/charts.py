@@ -169,10 +169,14 @@ def _svg(chart: Any, title: str) -> str:
 
 
 def _standalone(svg: str, title: str) -> str:
-    """Fits the page's width, has a name for screen readers, and ids of its own: a page holds several plots."""
+    """Fits the page's width, has a name for screen readers, and ids of its own.
+
+    A page holds several plots, and Vega numbers its ids on from one plot to the next: they are numbered anew.
+    """
     prefix = re.sub(r"\W+", "-", title)
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", svg)
+    ids = {name: f"{prefix}-{number}" for number, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg)))}
+    svg = re.sub(r'\bid="([^"]+)"', lambda match: f'id="{ids[match[1]]}"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#{ids.get(match[1], match[1])})", svg)
     width = re.search(r'<svg[^>]*\bwidth="([\d.]+)"', svg)
     style = f'style="max-width:{width.group(1)}px" ' if width else ""
     svg = re.sub(r'(<svg[^>]*?)\swidth="[\d.]+"\sheight="[\d.]+"', r"\1", svg, count=1)
