@@ -136,8 +136,11 @@ def _peak(path: Path, format_: str, folder: str) -> int:
     little = Path(folder, "little.parquet")
     pq.write_table(pq.read_table(path).slice(0, 1000), little)
     command = [sys.executable, "-m", "bench.tables", "--peak", format_]
-    peaks = [subprocess.run([*command, str(source)], check=True, capture_output=True) for source in (path, little)]
-    return int(peaks[0].stdout) - int(peaks[1].stdout)
+    pool = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}  # as the mdlake command has it
+    runs = [
+        subprocess.run([*command, str(source)], check=True, capture_output=True, env=pool) for source in (path, little)
+    ]
+    return int(runs[0].stdout) - int(runs[1].stdout)
 
 
 def _peak_here(format_: str, path: str) -> int:

@@ -83,11 +83,9 @@ class FrontCoding:
         if not isinstance(stream, Strings) or len(stream) == 0:
             return None
         shared = _shared_prefixes(stream)
-        kept = np.ones(len(stream.data), bool)
-        starts, lengths = stream.offsets[:-1], stream.lengths
-        position = np.arange(len(stream.data)) - np.repeat(starts, lengths)
-        kept[position < np.repeat(shared, lengths)] = False
-        rest = Strings.of(lengths - shared, stream.data[kept])
+        lengths = stream.lengths - shared
+        rest = Strings.of(lengths, np.empty(int(lengths.sum()), np.uint8))
+        kernel.drop_prefixes(shared, stream.offsets, stream.data, rest.data)
         kind = smallest_unsigned(int(shared.max()))
         return FrontCoding(kind, len(rest.data)), (shared.astype(kind.dtype), rest)
 

@@ -18,6 +18,16 @@ def shared_prefixes(offsets, data, out):
 
 
 @njit(cache=True, nogil=True)
+def drop_prefixes(prefixes, offsets, data, out):
+    """Fills `out` with what is left of each string without its first `prefixes[i]` bytes."""
+    at = 0
+    for i in range(prefixes.size):
+        for n in range(offsets[i] + prefixes[i], offsets[i + 1]):
+            out[at] = data[n]
+            at += 1
+
+
+@njit(cache=True, nogil=True)
 def join_prefixes(prefixes, suffix_offsets, suffix_data, offsets, out):
     """Rebuilds strings from shared prefixes and suffixes; `prefixes[i]` must not exceed the length of string i - 1."""
     for i in range(prefixes.size):
