@@ -91,6 +91,7 @@ def test_a_checkpoint_of_other_options_is_not_continued(sources: tuple[Source, S
 
 def test_only_the_newest_and_the_best_checkpoint_are_kept(sources: tuple[Source, Source], store: Store) -> None:
     trainer = trainer_of(sources)
+    best = weights(trainer)
     for progress in trainer.run():
         progress.history[-1]["auc"] = [0.6, 0.9, 0.7, 0.8][progress.epoch - 1]
         save_checkpoint(store, "model", trainer, "f")

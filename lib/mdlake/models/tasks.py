@@ -65,8 +65,8 @@ class BinaryTask:
         return compare(numbers, bound).astype(np.float32), found & ~np.isnan(numbers)
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The mean cross entropy in nats."""
-        return binary_cross_entropy_with_logits(logits, labels)
+        """The mean cross entropy in nats; of logits [rows, members], each member against the same labels."""
+        return binary_cross_entropy_with_logits(logits, spread(labels, logits))
 
     def measure(self, logits: np.ndarray, labels: np.ndarray) -> Measures:
         return measure_binary(logits, labels)
@@ -81,3 +81,8 @@ class BinaryTask:
         raise InvalidArgumentError(
             f"a label is a column, a comparison and a number, as 'arr_delay > 15', not {self.label!r}"
         )
+
+
+def spread(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Values [rows] in the shape of `like`: [rows], or [rows, members] where members each answer."""
+    return values if like.dim() == 1 else values.unsqueeze(1).expand_as(like)

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
-from mdlake.models.tasks import BinaryTask
+from mdlake.models.tasks import BinaryTask, spread
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DistillLoss:
 
 def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
     """The cross entropy of the softened student given the softened teacher, both logits [rows]."""
-    target = torch.sigmoid(teacher / temperature)
+    target = spread(torch.sigmoid(teacher / temperature), student)
     return temperature**2 * binary_cross_entropy_with_logits(student / temperature, target)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError, UnsupportedVersionError
+from mdlake.models.networks.tabular_ensemble import TabularEnsemble, TabularEnsembleOptions
 from mdlake.models.networks.tabular_mlp import TabularMlp, TabularMlpOptions
 
 
@@ -26,6 +27,7 @@ class Network:
 
 
 NETWORKS: dict[str, Network] = {
+    "tabular_ensemble": Network(TabularEnsembleOptions, TabularEnsemble),
     "tabular_mlp": Network(TabularMlpOptions, TabularMlp),
 }
 
