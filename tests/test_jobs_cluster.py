@@ -117,9 +117,14 @@ def _write_source(folder: Path) -> None:
     folder.mkdir()
     draw = np.random.default_rng(7)
     for number in range(FILES):
-        rows = {"a": draw.integers(0, 1000, 40_000), "b": np.cumsum(draw.integers(0, 5, 40_000))}
-        rows["c"] = draw.normal(size=40_000).round(3)
-        pq.write_table(pa.table(rows), folder / f"part-{number:02d}.parquet")
+        rows = pa.table(
+            {
+                "a": draw.integers(0, 1000, 40_000),
+                "b": np.cumsum(draw.integers(0, 5, 40_000)),
+                "c": draw.normal(size=40_000).round(3),
+            }
+        )
+        pq.write_table(rows, folder / f"part-{number:02d}.parquet")
 
 
 def _start(cluster: Cluster, folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
