@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
 from demo.stages import ROOT, Stage
@@ -20,6 +21,7 @@ from demo.stages import ROOT, Stage
 _TAIL_BYTES = 4096
 _LINES_ON_FAILURE = 25
 _PR_SET_PDEATHSIG = 1
+_DONE = re.compile(r"\b(\d+)(?: of |/)(\d+)\b")  # "encode: 3 of 6 tasks", "teacher  epoch 3/8"
 _CHATTER = (" INFO ", " WARN ", "log4j", "WARNING", "Setting default log level", "To adjust logging")
 
 
@@ -75,13 +77,18 @@ class Display:
         columns = (
             SpinnerColumn(),
             TextColumn(f"[bold]{stage.name:<9}[/bold] {stage.title:<40}"),
+            BarColumn(bar_width=16),
             _Elapsed(),
             TextColumn("[dim]{task.fields[note]}[/dim]"),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
             task = progress.add_task(stage.name, total=None, note="")
             while poll() is None:
-                progress.update(task, note=_last_line(log)[: max(0, self._console.width - 72)])
+                note = _last_line(log)
+                done = _DONE.search(note)
+                if done:
+                    progress.update(task, completed=int(done[1]), total=int(done[2]))
+                progress.update(task, note=note[: max(0, self._console.width - 84)])
                 time.sleep(0.2)
 
     def _line(self, mark: str, stage: Stage, note: str) -> None:

@@ -90,7 +90,7 @@ class Counts:
 
 
 def counts(rows: DataFrame) -> Counts:
-    """Counts what `classified` made; one pass."""
+    """Counts the rows of `mark_duplicates`; one pass."""
     flags = [name for name in rows.columns if name.startswith(BAD)]
     bad = [F.count_if(named(name)).alias(name) for name in flags]
     kept, dropped, bad_values = Counter(), Counter(), Counter()

@@ -56,9 +56,8 @@ def main(argv: Sequence[str]) -> None:
     if state is not None and is_done(options, lineage):
         print(f"ingest: found done, {options.target} holds the shards of this source by these options")
         return
-    spark = open_session("mdlake ingest")
-    print(summary(ingest(open_source(spark, options), options, lineage), options))
-    spark.stop()
+    with open_session("mdlake ingest") as spark:
+        print(summary(ingest(open_source(spark, options), options, lineage), options))
 
 
 def ingest(source: Source, options: IngestOptions, lineage: Mapping[str, object]) -> list[Shard]:
@@ -112,9 +111,15 @@ def commit(
 
 
 def is_done(options: IngestOptions, lineage: Mapping[str, object]) -> bool:
-    """Whether the whole table's newest manifest, committed last, was made from this source by these options."""
+    """Whether the whole table's newest manifest, committed last, is of this source and these options, and all
+    that it lists is there."""
     store = folder(options, WHOLE)
-    return newest_version(store) > 0 and read_manifest(store)[1]["source"] == lineage
+    if not newest_version(store):
+        return False
+    manifest = read_manifest(store)[1]
+    sizes = {info.path: info.size for info in store.list()}
+    there = all(sizes.get(file["path"]) == file["bytes"] for file in manifest["files"])
+    return there and manifest["source"] == lineage
 
 
 def folder(options: IngestOptions, split: str) -> Store:

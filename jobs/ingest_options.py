@@ -58,8 +58,16 @@ class IngestOptions:
             raise InvalidArgumentError("rows_per_shard, row_group_rows and profile_rows are at least 1")
 
     def digest(self) -> str:
-        """Names everything that decides the shards' bytes; where they go and credentials do not."""
+        """Names the rules: all that decides the shards' bytes beside the source's content."""
         told = asdict(self)
-        for name in ("target", "stats", "storage", "profile_rows", "compare"):
+        for name in ("source", "target", "stats", "storage", "profile_rows", "compare"):
             del told[name]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        return _digest(told)
+
+    def run_name(self) -> str:
+        """Names the run in the statistics: these rules on this source to this target."""
+        return f"ingest-{_digest([self.source, self.target, self.digest()])}"
+
+
+def _digest(told: object) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

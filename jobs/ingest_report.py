@@ -20,7 +20,7 @@ def record_ingest(
 ) -> None:
     """Records the kinds `ingest`, `profile` and `tables`; raises if a row of the source is unaccounted for."""
     rows = sum(shard.rows for shard in shards)
-    run = f"ingest-{options.digest()}"
+    run = options.run_name()
     stats = options.stats or join_url(parse_url(options.target).parent.url, "stats")
     target = parse_url(options.target).url
 

@@ -158,6 +158,22 @@ def test_a_manifest_lists_what_there_is_and_older_shards_are_not_read(spark: Any
     assert sum(pq.read_metadata(path).num_rows for path in (tmp_path / "shards").rglob("*.parquet")) > 1000
 
 
+def test_done_means_that_everything_is_there(spark: Any, tmp_path: Path) -> None:
+    source = messy_csv(tmp_path / "in.csv")
+    options = IngestOptions(str(source), str(tmp_path / "shards"), **CSV)
+    lineage = {"fingerprint": fingerprint(options), "options": options.digest()}
+    assert not job.is_done(options, lineage)
+    shards = job.ingest(open_source(spark, options), options, lineage)
+    assert job.is_done(options, lineage)
+    versions = len(list((tmp_path / "shards" / "manifest").iterdir()))
+    (tmp_path / "shards" / shards[0].path).unlink()
+    assert not job.is_done(options, lineage)
+    assert job.ingest(open_source(spark, options), options, lineage) == shards
+    assert len(list((tmp_path / "shards" / "manifest").iterdir())) == versions, "the same table was committed twice"
+    source.write_text(source.read_text() + "5000,late row,1,1.00,2013-01-01T10:00:00Z\n")
+    assert fingerprint(options) != lineage["fingerprint"]
+
+
 def test_profiles_agree_with_counting(spark: Any, tmp_path: Path) -> None:
     options = IngestOptions(str(messy_csv(tmp_path / "in.csv")), str(tmp_path / "shards"), **CSV)
     run(spark, options)
