@@ -2,8 +2,9 @@
 
     python -m ray_tasks.compress --lake URL [--workers 2] [--ray ADDRESS]
 
-A candidate is one sparsity: prune, fine-tune, quantise with the bits searched, encode. All choices are made
-on the validation split; the test split is not opened. The result does not depend on the number of workers.
+A candidate is a sparsity and a number of bits: prune, fine-tune for so many bits, search fewer, encode. All
+choices are made on the validation split; the test split is not opened. The result does not depend on the
+number of workers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mdlake.models.bundle import load_bundle
 from mdlake.models.networks import count_parameters
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.shards import open_shards
-from mdlake.shrink.compress import Candidate, choose
+from mdlake.shrink.compress import Attempt, Candidate, attempts, choose
 from mdlake.shrink.compress import CompressOptions as Steps
 from mdlake.shrink.compress import compress as compress_model
 from mdlake.shrink.distill import DistillLoss
@@ -48,7 +49,7 @@ class CompressTask:
 
     store: Store
     model: str
-    sparsity: float
+    attempt: Attempt
     steps: Steps
     train: Source
     validation: Source
@@ -57,7 +58,7 @@ class CompressTask:
 
     @property
     def name(self) -> str:
-        return f"sparsity {self.sparsity}"
+        return f"sparsity {self.attempt.sparsity} bits {self.attempt.bits}"
 
 
 def compress(options: CompressOptions) -> dict[str, Any]:
@@ -72,12 +73,11 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     with connected(options.ray, options.workers):
         for candidate in RayEngine(options.workers).map(run_candidate, tasks):
             candidates.append(candidate)
-            _say_candidate(candidate)
+            _say_candidate(candidate, tasks[0].floor)
     best = choose(candidates, tasks[0].floor)
-    assert best.data is not None
     store.put(ARTIFACT, best.data)
     record = write_record(
-        store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), sparsity=best.sparsity, bits=best.bits,
+        store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), sparsity=best.attempt.sparsity, bits=best.bits,
         nonzero=best.nonzero, auc=best.auc,
     )  # fmt: skip
     _record_statistics(options, tasks[0], best, mark)
@@ -99,7 +99,7 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
     task = CompressTask(
         store,
         student["model"],
-        0.0,
+        Attempt(0.0, 8),
         steps,
         Source(options.split("train"), model.features, model.task, soft),
         Source(options.split("validation"), model.features, model.task),
@@ -107,22 +107,22 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
         (student["validation"]["auc"] or 0.0) - steps.max_drop,
     )
     mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill))
-    return [replace(task, sparsity=sparsity) for sparsity in steps.sparsities], mark
+    return [replace(task, attempt=attempt) for attempt in attempts(steps)], mark
 
 
 def run_candidate(task: CompressTask) -> Candidate:
     torch.set_num_threads(1)
     torch.manual_seed(task.steps.training.seed)
     model = load_bundle(task.store, task.model)
-    return compress_model(model, task.sparsity, task.train, task.validation, task.steps, task.loss, task.floor)
+    return compress_model(model, task.attempt, task.train, task.validation, task.steps, task.loss, task.floor)
 
 
-def _say_candidate(candidate: Candidate) -> None:
-    found = "over the budget" if candidate.data is None else f"{len(candidate.data)} bytes"
+def _say_candidate(candidate: Candidate, floor: float) -> None:
+    attempt = candidate.attempt
     say(
         "compress",
-        f"sparsity {candidate.sparsity:.0%}: AUC {candidate.pruned_auc:.4f} after fine-tuning, "
-        f"{candidate.auc:.4f} at {candidate.bits:.1f} bits: {found}",
+        f"sparsity {attempt.sparsity:.0%}, tuned for {attempt.bits} bits, {candidate.bits:.1f} in the mean: "
+        f"AUC {candidate.auc:.4f}, {len(candidate.data)} bytes{', over the budget' if candidate.auc < floor else ''}",
     )
 
 
@@ -133,7 +133,7 @@ def _record_statistics(options: CompressOptions, task: CompressTask, best: Candi
         options,
         [
             {**common, "stage": "prune", "bits": 32.0, "bytes": best.pruned_bytes, "auc": best.pruned_auc},
-            {**common, "stage": "quantize", "bits": best.bits, "bytes": len(best.data or b""), "auc": best.auc},
+            {**common, "stage": "quantize", "bits": best.bits, "bytes": len(best.data), "auc": best.auc},
         ],
         run=f"compress-{mark}",
     )

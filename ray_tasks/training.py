@@ -116,7 +116,7 @@ def commit_training(plan: TrainPlan) -> dict[str, Any]:
     module.load_state_dict(weights)
     best = history[best_epoch(history) - 1]
     lineage = {"training": plan.fingerprint, **{key: plan.inputs[key] for key in plan.inputs if key == "scores"}}
-    metrics = {key: best[key] for key in ("epoch", "loss", "auc", "accuracy")}
+    metrics = {key: best[key] and round(best[key], 6) for key in ("epoch", "loss", "auc", "accuracy")}
     model = Model(plan.network, plan.network_options, plan.train.features, plan.train.task, module, metrics, lineage)
     path = f"{plan.folder}/{MODEL_FILE}"
     size = save_bundle(plan.store, path, model)

@@ -23,8 +23,8 @@ def spec(tmp_path: Path) -> FeatureSpec:
 def test_numbers_are_standardised_by_the_train_split(spec: FeatureSpec) -> None:
     numbers, _ = spec.transform(delays(1500))
     assert numbers.dtype == np.float32
-    assert numbers.mean() == pytest.approx(0, abs=1e-5)
-    assert numbers.std() == pytest.approx(1, abs=1e-5)
+    assert numbers.mean() == pytest.approx(0, abs=1e-4)
+    assert numbers.std() == pytest.approx(1, abs=1e-4)
 
 
 def test_the_split_into_files_and_row_groups_does_not_matter(tmp_path: Path, spec: FeatureSpec) -> None:
@@ -32,8 +32,8 @@ def test_the_split_into_files_and_row_groups_does_not_matter(tmp_path: Path, spe
     again = fit_features(shards_of(other), FEATURES, map)
     assert again.to_json()["vocabularies"] == spec.to_json()["vocabularies"]
     assert again.to_json()["crosses"] == spec.to_json()["crosses"]
-    assert again.numeric[0].mean == pytest.approx(spec.numeric[0].mean, rel=1e-12)
-    assert again.numeric[0].deviation == pytest.approx(spec.numeric[0].deviation, rel=1e-12)
+    assert again.numeric[0].mean == pytest.approx(spec.numeric[0].mean, rel=1e-6)
+    assert again.numeric[0].deviation == pytest.approx(spec.numeric[0].deviation, rel=1e-6)
 
 
 def test_every_combination_of_a_cross_has_its_own_index(spec: FeatureSpec) -> None:

@@ -56,6 +56,7 @@ soft = 0.9
 sparsities = [0.1, 0.3]
 max_drop = 0.02
 training = { epochs = 1, batch_size = 512 }
+quantize = { bits = [8] }
 """
 
 
@@ -128,7 +129,7 @@ def test_the_model_is_the_best_epoch_on_validation(lake: Path) -> None:
     for name in ("teacher", "student_alone", "student_distilled"):
         record = json.loads((lake / "checkpoints" / name / "record.json").read_text())
         assert len(record["history"]) == 3
-        assert record["validation"]["auc"] == max(row["auc"] for row in record["history"])
+        assert record["validation"]["auc"] == pytest.approx(max(row["auc"] for row in record["history"]), abs=1e-6)
         assert record["validation"]["epoch"] == best_epoch(record["history"])
 
 
@@ -188,7 +189,7 @@ def test_what_was_evaluated_is_what_the_artifact_holds(lake: Path) -> None:
 
 def test_statistics_have_every_epoch_and_every_model(lake: Path) -> None:
     training = read(str(lake / "stats"), "training").to_pylist()
-    for model, epochs in {"teacher": 3, "student alone": 3, "student distilled": 3, "student pruned": 1}.items():
+    for model, epochs in {"teacher": 3, "student alone": 3, "student distilled": 3, "student pruned": 2}.items():
         for split in ("train", "validation"):
             found = [row["epoch"] for row in training if (row["model"], row["split"]) == (model, split)]
             assert found == list(range(1, epochs + 1))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,12 @@ from mdlake.artifact import parse_artifact
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch, Source, ordered_batches
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
-from mdlake.shrink.compress import CompressOptions, choose, compress
+from mdlake.shrink.aware import FakeQuantized
+from mdlake.shrink.compress import CompressOptions, attempts, choose, compress
 from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed, soft_loss
 from mdlake.shrink.finetune import fine_tune
 from mdlake.shrink.prune import PruneOptions, apply_masks, count_nonzero, magnitude_masks, prunable, sparsity
-from mdlake.shrink.quantize import QuantizeOptions, quantize_linear, search_bits
+from mdlake.shrink.quantize import QuantizeOptions, Weights, quantize_all, quantize_linear, search_bits, uniform_bits
 from tests.tiny_models import TASK, delays, model_of, source_of, write_split
 
 TRAINING = TrainingOptions(epochs=3, batch_size=64, learning_rate=1e-2, warmup_steps=5, embedding_decay=0.01)
@@ -117,26 +120,49 @@ def test_weights_that_are_not_finite_are_refused() -> None:
         quantize_linear(torch.tensor([[1.0, math.nan]]), 4)
 
 
-def test_the_search_takes_the_fewest_bits_within_the_floor() -> None:
+def test_the_search_takes_bits_away_down_to_the_floor() -> None:
     weights = {"a": torch.randn(20, 20), "b": torch.randn(15, 15), "bias": torch.randn(4)}
-    need, asked = {"a": 3, "b": 5}, []
+    need = {"a": 3, "b": 5}
 
-    def measure(restored: dict) -> float:
+    def measure(restored: Weights) -> float:
         """Falls below the floor as soon as a tensor has fewer levels than it needs."""
-        asked.append(restored)
-        return (
-            1.0 if all(len(torch.unique(restored[name])) > 2 ** (bits - 1) - 1 for name, bits in need.items()) else 0.0
-        )
+        enough = (len(torch.unique(restored[name])) > 2 ** (bits - 1) - 1 for name, bits in need.items())
+        return 1.0 if all(enough) else 0.0
 
-    found = search_bits(weights, measure, 0.5, QuantizeOptions((8, 6, 5, 4, 3, 2)))  # type: ignore[arg-type]
+    found = search_bits(weights, measure, 0.5, 8)
     assert found.bits == {"a": 3, "b": 5, "bias": 8}
-    assert len(asked) < 12
     assert {name: scheme.bits for name, scheme in found.schemes.items()} == found.bits
 
 
-def test_a_budget_that_cannot_be_met_says_what_was_reached() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"8 bits reach an AUC of 0\.7000 .* asks for 0\.9000"):
-        search_bits({"a": torch.randn(3, 3)}, lambda restored: 0.7, 0.9, QuantizeOptions())
+def test_a_floor_that_cannot_be_reached_is_told_by_the_measure() -> None:
+    found = search_bits({"a": torch.randn(3, 3)}, lambda restored: 0.7, 0.9, 6)
+    assert (found.bits, found.auc) == ({"a": 6}, 0.7)
+
+
+def test_gradients_pass_rounding_and_the_forward_pass_is_that_of_the_levels(sources: tuple[Source, Source]) -> None:
+    network = model_of(sources[0].features).module
+    bits = uniform_bits(network.state_dict(), 3)
+    seen = FakeQuantized(network, bits).eval()
+    batch = next(ordered_batches(sources[1]))
+    restored = model_of(sources[0].features).module
+    restored.load_state_dict({n: s.restore() for n, s in quantize_all(network.state_dict(), bits, "tensor").items()})
+    assert torch.allclose(seen(*batch.inputs), restored(*batch.inputs), atol=1e-6)
+    seen.train()(*batch.inputs).sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+    assert any(bool(p.grad.any()) for p in network.parameters() if p.grad is not None)
+
+
+def test_training_for_few_bits_beats_rounding_afterwards(sources: tuple[Source, Source]) -> None:
+    """At 2 bits, from the same first weights."""
+    base, longer = model_of(sources[0].features), replace(TRAINING, epochs=6)
+    found = []
+    for bits in (2, None):
+        network = copy.deepcopy(base.module)
+        few = uniform_bits(network.state_dict(), 2)
+        fine_tune(network, {}, *sources, longer, hard_loss, few if bits else None)
+        network.load_state_dict({n: s.restore() for n, s in quantize_all(network.state_dict(), few, "tensor").items()})
+        found.append(TASK.measure(*predict(network, ordered_batches(sources[1]))).auc or 0)
+    assert found[0] > found[1]
 
 
 def test_soft_labels_pull_towards_the_teacher_with_gradients_of_one_size() -> None:
@@ -177,20 +203,23 @@ def test_compressing_keeps_the_budget_and_the_artifact_is_what_was_measured(sour
     trainer = Trainer(model.module, *sources, TRAINING, hard_loss)
     list(trainer.run())
     floor = (trainer.measure().auc or 0) - 0.01
-    options = CompressOptions((0.3, 0.6), max_drop=0.01, training=TRAINING)
-    found = [compress(model, share, *sources, options, hard_loss, floor) for share in options.sparsities]
+    options = CompressOptions((0.3,), training=TRAINING, quantize=QuantizeOptions((8, 4)))
+    found = [compress(model, attempt, *sources, options, hard_loss, floor) for attempt in attempts(options)]
     best = choose(found, floor)
-    assert best.data is not None and len(best.data) == min(len(c.data) for c in found if c.data is not None)
+    assert len(best.data) == min(len(candidate.data) for candidate in found if candidate.auc >= floor)
     loaded = parse_artifact(best.data)
     logits, labels = predict(loaded.module, ordered_batches(Source(sources[1].shards, loaded.features, loaded.task)))
     assert sources[1].task.measure(logits, labels).auc == best.auc >= floor
     assert count_nonzero(loaded.module) == best.nonzero
-    again = compress(model, best.sparsity, *sources, options, hard_loss, floor)
+    again = compress(model, best.attempt, *sources, options, hard_loss, floor)
     assert again.data == best.data
 
 
 def test_no_candidate_within_the_budget_names_the_best(sources: tuple[Source, Source]) -> None:
-    options = CompressOptions((0.5, 0.9), training=TrainingOptions(epochs=1, batch_size=512))
-    found = [compress(model_of(sources[0].features), s, *sources, options, hard_loss, 0.99) for s in (0.5, 0.9)]
-    with pytest.raises(InvalidArgumentError, match=r"keeps an AUC of 0\.9900 .*the best was 0\.\d+ at sparsity"):
+    options = CompressOptions(
+        (0.5, 0.9), training=TrainingOptions(epochs=1, batch_size=512), quantize=QuantizeOptions((8,))
+    )
+    model = model_of(sources[0].features)
+    found = [compress(model, attempt, *sources, options, hard_loss, 0.99) for attempt in attempts(options)]
+    with pytest.raises(InvalidArgumentError, match=r"keeps an AUC of 0\.9900 .*the best was 0\.\d+ with 8 bits"):
         choose(found, 0.99)

@@ -181,7 +181,7 @@ def _numeric(name: str, moments: Moments) -> Numeric:
     deviation = (moments.squares / moments.count) ** 0.5
     if not np.isfinite(deviation):
         raise InvalidArgumentError("this column has infinite values; clean them first", column=name)
-    return Numeric(name, moments.mean, deviation or 1.0)
+    return Numeric(name, float(f"{moments.mean:.7g}"), float(f"{deviation:.7g}") or 1.0)  # float32 has no more digits
 
 
 def _vocabulary(values: Counter, limit: int, type_: pa.DataType) -> pa.Array:

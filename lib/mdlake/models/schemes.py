@@ -84,7 +84,7 @@ class Linear:
 
     @property
     def about(self) -> dict[str, Any]:
-        one = {"scale": float(self.scale[0])} if len(self.scale) == 1 else {}
+        one = {"scale": float(str(self.scale[0]))} if len(self.scale) == 1 else {}
         return {"bits": self.bits, **one}
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from mdlake.artifact import artifact_bytes
 from mdlake.errors import InvalidArgumentError
@@ -20,12 +21,12 @@ from mdlake.models.bundle import Model
 from mdlake.models.training import Loss, TrainingOptions, predict
 from mdlake.shrink.finetune import fine_tune
 from mdlake.shrink.prune import PruneOptions, count_nonzero, magnitude_masks, prunable
-from mdlake.shrink.quantize import Quantized, QuantizeOptions, Weights, search_bits
+from mdlake.shrink.quantize import Quantized, QuantizeOptions, Weights, search_bits, uniform_bits
 
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """The `sparsities` are candidates; `max_drop` is how much AUC all steps together may cost.
+    """Candidates are all pairs of `sparsities` and `quantize.bits`; all steps may cost `max_drop` of AUC.
 
     `effort` is the block codec's: "max" saves about 2 % of a small network, and takes a minute to get ready.
     """
@@ -44,32 +45,47 @@ class CompressOptions:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One way to compress, and what came of it; `data` is None where the budget could not be met."""
+class Attempt:
+    """One way to compress: the share of weights to prune, and the bits that fine-tuning prepares for."""
 
     sparsity: float
-    data: bytes | None
-    pruned_auc: float
-    pruned_bytes: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What came of an attempt: the artifact, and the AUC on the validation split of exactly that artifact.
+
+    `pruned_auc` and `pruned_bytes` are those of the pruned and fine-tuned network, before it is quantised.
+    """
+
+    attempt: Attempt
+    data: bytes
     auc: float
     nonzero: int
     bits: float
+    pruned_auc: float
+    pruned_bytes: int
     history: list[dict[str, Any]]
+
+
+def attempts(options: CompressOptions) -> list[Attempt]:
+    """All pairs of sparsity and bits."""
+    return [Attempt(sparsity, bits) for sparsity in options.sparsities for bits in options.quantize.bits]
 
 
 def compress(
     model: Model,
-    sparsity: float,
+    attempt: Attempt,
     train: Source,
     validation: Source,
     options: CompressOptions,
     loss: Loss,
     floor: float,
 ) -> Candidate:
-    """Prunes to `sparsity`, fine-tunes, and quantises as far as AUC stays at `floor` or above."""
-    network = copy.deepcopy(model.module)
-    masks = magnitude_masks(prunable(network), PruneOptions(sparsity, options.scope))
-    tuned = fine_tune(network, masks, train, validation, options.training, loss)
+    """Prunes, fine-tunes, fine-tunes for few bits, and takes more bits away while AUC stays at `floor` or above."""
+    network, granularity = copy.deepcopy(model.module), options.quantize.granularity
+    masks = magnitude_masks(prunable(network), PruneOptions(attempt.sparsity, options.scope))
     held = list(ordered_batches(validation))
 
     def measure(weights: Weights) -> float:
@@ -78,48 +94,52 @@ def compress(
         logits, labels = predict(probe, iter(held))
         return validation.task.measure(logits, labels).auc or 0.0
 
-    weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    pruned = replace(model, module=network)
-    pruned_auc, pruned_bytes = measure(weights), len(artifact_bytes(pruned, effort="default"))
-    try:
-        quantized = search_bits(weights, measure, floor, options.quantize)
-    except InvalidArgumentError:
-        return Candidate(
-            sparsity, None, pruned_auc, pruned_bytes, pruned_auc, count_nonzero(network), 32.0, tuned.history
-        )
-    final = _quantized_model(pruned, quantized, sparsity)
+    tuned = fine_tune(network, masks, train, validation, options.training, loss)
+    pruned_auc = measure(network.state_dict())
+    pruned_bytes = len(artifact_bytes(replace(model, module=network), effort=options.effort))
+    bits = uniform_bits(network.state_dict(), attempt.bits)
+    aware = fine_tune(network, masks, train, validation, options.training, loss, bits, granularity)
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+    quantized = search_bits(weights, measure, floor, attempt.bits, granularity)
+    final = _quantized_model(model, network, quantized, attempt)
     return Candidate(
-        sparsity,
-        artifact_bytes(final, quantized.schemes, options.effort),
-        pruned_auc,
-        pruned_bytes,
-        quantized.auc,
-        count_nonzero(final.module),
-        _mean_bits(weights, quantized.bits),
-        tuned.history,
+        attempt=attempt,
+        data=artifact_bytes(final, quantized.schemes, options.effort),
+        auc=quantized.auc,
+        nonzero=count_nonzero(final.module),
+        bits=_mean_bits(weights, quantized.bits),
+        pruned_auc=pruned_auc,
+        pruned_bytes=pruned_bytes,
+        history=[*tuned.history, *_continued(aware.history, tuned.history[-1])],
     )
 
 
 def choose(candidates: Sequence[Candidate], floor: float) -> Candidate:
     """The smallest artifact within the budget; an error with the best that was reached if there is none."""
-    fitting = [candidate for candidate in candidates if candidate.data is not None]
+    fitting = [candidate for candidate in candidates if candidate.auc >= floor]
     if not fitting:
         best = max(candidates, key=lambda candidate: candidate.auc)
         raise InvalidArgumentError(
             f"no candidate keeps an AUC of {floor:.4f} on the validation split; the best was {best.auc:.4f} "
-            f"at sparsity {best.sparsity}: raise max_drop or lower the sparsities"
+            f"with {best.attempt.bits} bits at sparsity {best.attempt.sparsity}: raise max_drop, or allow "
+            "more bits or lower sparsities"
         )
-    return min(fitting, key=lambda candidate: (len(candidate.data or b""), -candidate.auc))
+    return min(fitting, key=lambda candidate: (len(candidate.data), -candidate.auc))
 
 
-def _quantized_model(model: Model, quantized: Quantized, sparsity: float) -> Model:
-    network = copy.deepcopy(model.module)
-    network.load_state_dict({name: scheme.restore() for name, scheme in quantized.schemes.items()})
+def _quantized_model(model: Model, network: nn.Module, quantized: Quantized, attempt: Attempt) -> Model:
+    module = copy.deepcopy(network)
+    module.load_state_dict({name: scheme.restore() for name, scheme in quantized.schemes.items()})
     metrics = {**model.metrics, "auc": round(quantized.auc, 6)}
-    lineage = {**model.lineage, "sparsity": sparsity}
-    return replace(model, module=network, metrics=metrics, lineage=lineage)
+    return replace(model, module=module, metrics=metrics, lineage={**model.lineage, "sparsity": attempt.sparsity})
+
+
+def _continued(history: list[dict[str, Any]], last: dict[str, Any]) -> list[dict[str, Any]]:
+    """The figures of a second training, with epochs, steps and seconds counted on from the first."""
+    return [{**row, **{key: row[key] + last[key] for key in ("epoch", "step", "seconds")}} for row in history]
 
 
 def _mean_bits(weights: Weights, bits: dict[str, int]) -> float:
+    """Bits per weight before entropy coding."""
     sizes = np.array([weights[name].numel() for name in bits])
     return float(np.average(list(bits.values()), weights=sizes))

@@ -6,13 +6,14 @@ The second half of Han, Pool, Tran and Dally (2015): what is left learns to do w
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from torch import nn
 
 from mdlake.models.batches import Source
 from mdlake.models.training import Loss, Trainer, TrainingOptions
+from mdlake.shrink.aware import FakeQuantized
 from mdlake.shrink.prune import Masks, apply_masks
 
 
@@ -25,12 +26,22 @@ class FineTuned:
 
 
 def fine_tune(
-    network: nn.Module, masks: Masks, train: Source, validation: Source, options: TrainingOptions, loss: Loss
+    network: nn.Module,
+    masks: Masks,
+    train: Source,
+    validation: Source,
+    options: TrainingOptions,
+    loss: Loss,
+    bits: Mapping[str, int] | None = None,
+    granularity: str = "tensor",
 ) -> FineTuned:
-    """Trains `network` in place under `masks`; epoch 0, before any step, competes too."""
+    """Trains `network` in place under `masks`; epoch 0, before any step, competes too.
+
+    With `bits`, it is trained and measured as it will be when its parameters are quantised to so many.
+    """
     apply_masks(network, masks)
-    hold = partial(_hold, masks)
-    trainer = Trainer(network, train, validation, options, loss, after_step=hold)
+    seen = FakeQuantized(network, bits, granularity) if bits else network
+    trainer = Trainer(seen, train, validation, options, loss, after_step=lambda _: apply_masks(network, masks))
     best, best_auc = copy.deepcopy(network.state_dict()), trainer.measure().auc or 0.0
     for progress in trainer.run():
         auc = progress.history[-1]["auc"] or 0.0
@@ -38,7 +49,3 @@ def fine_tune(
             best, best_auc = copy.deepcopy(network.state_dict()), auc
     network.load_state_dict(best)
     return FineTuned(network.eval(), trainer.progress.history)
-
-
-def _hold(masks: Masks, network: nn.Module) -> None:
-    apply_masks(network, masks)

@@ -5,8 +5,9 @@ scale is not simply max|w| / (largest level): clipping a few outliers costs less
 so the scale of least squared error over a grid is taken (as in Banner et al., Post-training 4-bit
 quantization, 2019, who derive it). Vectors (biases) always keep 8 bits: they are few.
 
-The bits are searched on the validation split, greedily: first the fewest for all tensors together, then
-fewer for one tensor at a time, the largest first, as long as the AUC stays within the budget.
+The bits are searched on the validation split: a network is trained to live with so many bits
+(`mdlake.shrink.aware`); then one tensor at a time, the largest first, gets fewer, as long as the AUC stays
+within the budget.
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ from mdlake.models.schemes import Linear
 
 _CLIPS = np.linspace(0.3, 1.0, 29)
 _VECTOR_BITS = 8
+_FEWEST_BITS = 2
 
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """`bits` that are tried; `granularity`: a scale per "tensor", or per index of its first axis ("channel")."""
+    """`bits` that are tried for all matrices; `granularity`: a scale per "tensor", or per index of its first
+    axis ("channel")."""
 
-    bits: tuple[int, ...] = (8, 7, 6, 5, 4, 3, 2)
+    bits: tuple[int, ...] = (8, 5, 4)
     granularity: str = "tensor"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bits", tuple(self.bits))
-        if not self.bits or not all(2 <= bits <= 8 for bits in self.bits):
-            raise InvalidArgumentError(f"bits are from 2 to 8, not {self.bits}")
+        if not self.bits or not all(_FEWEST_BITS <= bits <= 8 for bits in self.bits):
+            raise InvalidArgumentError(f"bits are from {_FEWEST_BITS} to 8, not {self.bits}")
         if self.granularity not in ("tensor", "channel"):
             raise InvalidArgumentError(f"granularity is 'tensor' or 'channel', not {self.granularity!r}")
 
@@ -69,41 +72,32 @@ class Quantized:
 
 
 def search_bits(
-    weights: Weights, measure: Callable[[Weights], float], floor: float, options: QuantizeOptions
+    weights: Weights, measure: Callable[[Weights], float], floor: float, bits: int, granularity: str = "tensor"
 ) -> Quantized:
-    """The fewest bits with which `measure` of the restored weights is at least `floor`.
+    """Fewer than `bits` bits where `measure` of the restored weights stays at `floor` or above.
 
-    Raises:
-        InvalidArgumentError: not even the most bits reach the floor; the message has what they reach.
+    If not even `bits` bits for all reach the floor, that is what is returned.
     """
-    steps = sorted(options.bits, reverse=True)
 
-    def attempt(bits: dict[str, int]) -> Quantized:
-        schemes = quantize_all(weights, bits, options.granularity)
-        return Quantized(schemes, bits, measure({name: s.restore() for name, s in schemes.items()}))
+    def attempt(chosen: dict[str, int]) -> Quantized:
+        schemes = quantize_all(weights, chosen, granularity)
+        return Quantized(schemes, chosen, measure({name: s.restore() for name, s in schemes.items()}))
 
-    best = attempt(_uniform(weights, steps[0]))
+    best = attempt(uniform_bits(weights, bits))
     if best.auc < floor:
-        raise InvalidArgumentError(
-            f"{steps[0]} bits reach an AUC of {best.auc:.4f} on the validation split, the budget asks for "
-            f"{floor:.4f}: raise max_drop"
-        )
-    for bits in steps[1:]:
-        tried = attempt(_uniform(weights, bits))
-        if tried.auc < floor:
-            break
-        best = tried
+        return best
     matrices = [name for name, tensor in weights.items() if tensor.dim() >= 2]
     for name in sorted(matrices, key=lambda name: (-weights[name].numel(), name)):
-        for bits in [bits for bits in steps if bits < best.bits[name]]:
-            tried = attempt({**best.bits, name: bits})
+        for fewer in range(bits - 1, _FEWEST_BITS - 1, -1):
+            tried = attempt({**best.bits, name: fewer})
             if tried.auc < floor:
                 break
             best = tried
     return best
 
 
-def _uniform(weights: Weights, bits: int) -> dict[str, int]:
+def uniform_bits(weights: Weights, bits: int) -> dict[str, int]:
+    """So many bits for every matrix; vectors keep theirs."""
     return {name: bits if tensor.dim() >= 2 else _VECTOR_BITS for name, tensor in weights.items()}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -43,7 +44,7 @@ class TabularEnsemble(nn.Module):
         )
         widths = [options.numeric + sum(options.widths), *options.hidden, 1]
         self.layers = nn.ModuleList(
-            MemberLinear(options.members, inputs, outputs) for inputs, outputs in zip(widths, widths[1:], strict=False)
+            MemberLinear(options.members, inputs, outputs) for inputs, outputs in pairwise(widths)
         )
         self.dropout = nn.Dropout(options.dropout)
         for table in self.embeddings:
