@@ -105,10 +105,11 @@ class _Elapsed(ProgressColumn):
 def _last_line(log: Path) -> str:
     """The last line that an application of ours wrote: `verb: ...` or a rich line, not Spark's chatter."""
     with log.open("rb") as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - _TAIL_BYTES))
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
-    ours = [line for line in lines if line.strip() and not _is_chatter(line)]
+    whole = lines[1:] if size > _TAIL_BYTES else lines  # the first one was cut
+    ours = [line for line in whole if line.strip() and not _is_chatter(line)]
     return ours[-1].strip() if ours else ""
 
 
