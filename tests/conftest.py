@@ -76,7 +76,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     folder = tmp_path_factory.mktemp("s3")
     (folder / "users.json").write_text(json.dumps({"identities": [_identity(*user) for user in _USERS]}))
     (folder / "data").mkdir()
-    ports = dict(zip(("master", "volume", "filer", "s3"), _free_ports(4), strict=True))
+    ports: dict[str, int] = dict(zip(("master", "volume", "filer", "s3"), _free_ports(4), strict=True))
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(_weed(folder, ports), stdout=log, stderr=log, cwd=folder)
     try:
