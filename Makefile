@@ -11,11 +11,12 @@ demo: .venv/ready    ## the whole pipeline on NYC flights; e.g. make demo ARGS="
 test: .venv/ready    ## the whole suite; e.g. make test ARGS="tests/test_block.py -k golden"
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: .venv/ready    ## style, types, import directions
+lint: .venv/ready    ## style, types, import directions, the image
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check lib jobs ray_tasks demo bench tests
 	$(BIN)/pyright
 	PYTHONPATH=. $(BIN)/lint-imports
+	$(BIN)/hadolint docker/Dockerfile
 
 bundle: .venv/ready    ## dist/mdlake-<version>.zip, for spark-submit and ray job submit
 	$(BIN)/python -m jobs.bundle
