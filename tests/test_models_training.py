@@ -155,7 +155,7 @@ def test_weights_that_do_not_fit_a_class_are_named(sources: tuple[Source, Source
 
 
 def test_an_unknown_network_and_options_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(UnsupportedVersionError, match="no network is called 'mystery'; there are tabular_mlp"):
+    with pytest.raises(UnsupportedVersionError, match=r"no network is called 'mystery'; there are .*tabular_mlp"):
         build_network("mystery", {})
     with pytest.raises(InvalidArgumentError, match=r"'tabular_mlp': .*depth"):
         build_network("tabular_mlp", {"depth": 3})
@@ -175,3 +175,19 @@ def test_records_are_found_by_fingerprint_only(store: Store) -> None:
     store.put("step/record.json", b"{")
     with pytest.raises(CorruptError, match="not JSON"):
         find_record(store, "step/record.json", mark)
+
+
+def test_an_ensemble_is_the_mean_of_members_that_learn_apart(sources: tuple[Source, Source]) -> None:
+    torch.manual_seed(0)
+    network = build_network("tabular_ensemble", {**network_options(sources[0].features), "members": 3})
+    batch = next(ordered_batches(sources[0]))
+    members, mean = network.train()(*batch.inputs), network.eval()(*batch.inputs)
+    assert members.shape == (len(batch.labels), 3)
+    assert torch.allclose(members.mean(dim=1), mean, atol=1e-6)
+    first = [p[0] if p.dim() == 3 else p.view(len(p), 3, -1)[:, 0] for p in network.parameters()]
+    sources[0].task.loss(network.train()(*batch.inputs)[:, :1], batch.labels).backward()
+    for part, whole in zip(first, network.parameters(), strict=True):
+        others = whole.grad[1:] if whole.dim() == 3 else whole.grad.view(len(whole), 3, -1)[:, 1:]  # type: ignore[union-attr]
+        assert part.numel() and not others.any()  # one member's loss moves no other member
+    trainer = Trainer(network, *sources, OPTIONS, hard_loss)
+    assert [dict(progress.history[-1]) for progress in trainer.run()][-1]["auc"] > 0.85
