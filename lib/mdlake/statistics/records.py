@@ -45,7 +45,7 @@ def record(
         [{"run": run, "recorded": recorded, **row} for row in plain], schema=arrow_schema(kind)
     )
     sink = BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     open_store(stats_url, options).put(f"{kind}/{run}.parquet", sink.getvalue())
 
 
@@ -75,7 +75,9 @@ def read_latest(stats_url: str, kind: str, options: Mapping[str, str] | None = N
 def _parse(data: bytes, path: str, schema: pa.Schema) -> pa.Table:
     with located(file=path):
         try:
-            table = pq.read_table(BytesIO(data))
+            # No reads in the background: they may outlive the interpreter.
+            file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True)
+            table = file.read(use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise CorruptError(f"not a Parquet file of statistics: {error}") from error
         # A file of an older release may lack a column that was added since; null stands for it.
