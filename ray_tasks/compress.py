@@ -33,7 +33,7 @@ from ray_tasks.options import CommonOptions, option, parse_options, storage_opti
 from ray_tasks.recipe import load_recipe
 from ray_tasks.score import RECORD as SCORES
 from ray_tasks.session import connected
-from ray_tasks.show import say
+from ray_tasks.show import reported, say
 
 ARTIFACT, RECORD = "artifacts/student.safetensors", "artifacts/student.json"
 
@@ -141,7 +141,9 @@ def _record_statistics(options: CompressOptions, task: CompressTask, best: Candi
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    compress(parse_options(CompressOptions, "compress", argv, __doc__ or ""))
+    options = parse_options(CompressOptions, "compress", argv, __doc__ or "")
+    with reported("compress"):
+        compress(options)
 
 
 if __name__ == "__main__":

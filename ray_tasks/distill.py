@@ -20,7 +20,7 @@ from ray_tasks.options import CommonOptions, option, parse_options, storage_opti
 from ray_tasks.recipe import Recipe, load_recipe
 from ray_tasks.score import RECORD as SCORES
 from ray_tasks.session import connected
-from ray_tasks.show import EpochLines, say
+from ray_tasks.show import EpochLines, reported, say
 from ray_tasks.train import plan_training
 from ray_tasks.training import TrainPlan, commit_training, train_on_ray
 
@@ -76,7 +76,9 @@ def _say_gap(options: CommonOptions, records: dict[str, dict[str, Any]]) -> None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    distill(parse_options(DistillOptions, "distill", argv, __doc__ or ""))
+    options = parse_options(DistillOptions, "distill", argv, __doc__ or "")
+    with reported("distill"):
+        distill(options)
 
 
 if __name__ == "__main__":

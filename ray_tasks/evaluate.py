@@ -30,7 +30,7 @@ from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_models
 from ray_tasks.options import CommonOptions, parse_options, storage_options
 from ray_tasks.session import connected
-from ray_tasks.show import say
+from ray_tasks.show import reported, say
 from ray_tasks.train import TEACHER
 
 RECORD = "artifacts/evaluation.json"
@@ -125,7 +125,9 @@ def _load(task: EvaluateTask) -> Model:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    evaluate(parse_options(EvaluateOptions, "evaluate", argv, __doc__ or ""))
+    options = parse_options(EvaluateOptions, "evaluate", argv, __doc__ or "")
+    with reported("evaluate"):
+        evaluate(options)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from mdlake.models.shards import Shards
 from ray_tasks.engine import RayEngine
 from ray_tasks.options import CommonOptions, parse_options
 from ray_tasks.session import connected
-from ray_tasks.show import say
+from ray_tasks.show import reported, say
 
 RECORD = "scores/record.json"
 
@@ -72,7 +72,9 @@ def plan_scores(store: Store, shards: Shards) -> ScorePlan:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    score(parse_options(ScoreOptions, "score", argv, __doc__ or ""))
+    options = parse_options(ScoreOptions, "score", argv, __doc__ or "")
+    with reported("score"):
+        score(options)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+
+from mdlake.errors import MdlakeError
 
 _console = Console(highlight=False, soft_wrap=True)
 
@@ -13,6 +18,16 @@ _console = Console(highlight=False, soft_wrap=True)
 def say(verb: str, text: str) -> None:
     """One line, prefixed by the verb."""
     _console.print(f"[bold]{verb:<9}[/bold] {text}")
+
+
+@contextmanager
+def reported(verb: str) -> Iterator[None]:
+    """An error of the library ends the program with its message, not with a stack of frameworks."""
+    try:
+        yield
+    except MdlakeError as error:
+        print(f"{verb}: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 class EpochLines:

@@ -19,7 +19,7 @@ from ray_tasks.figures import record_training
 from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import NetworkPlan, Recipe, load_recipe
 from ray_tasks.session import connected
-from ray_tasks.show import EpochLines, say
+from ray_tasks.show import EpochLines, reported, say
 from ray_tasks.training import TrainPlan, commit_training, train_on_ray
 
 TEACHER = "teacher"
@@ -66,7 +66,9 @@ def plan_training(options: CommonOptions, recipe: Recipe, network: NetworkPlan) 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    train(parse_options(TrainOptions, "train", argv, __doc__ or ""))
+    options = parse_options(TrainOptions, "train", argv, __doc__ or "")
+    with reported("train"):
+        train(options)
 
 
 if __name__ == "__main__":

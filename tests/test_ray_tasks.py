@@ -292,6 +292,14 @@ def test_steps_out_of_order_say_which_comes_first(shards: Path, recipe: str, ray
             verb(options_of(kind, shards, recipe))
 
 
+def test_on_the_command_line_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--lake", str(tmp_path / "none")])
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("score: ") and "nothing is there" in error and error.count("\n") == 1
+
+
 def test_a_budget_that_cannot_be_met_says_what_was_reached(lake: Path, tmp_path: Path) -> None:
     harsh = tmp_path / "harsh.toml"
     harsh.write_text(RECIPE.replace("[0.1, 0.3]", "[0.95]"))
