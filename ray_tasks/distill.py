@@ -22,7 +22,7 @@ from ray_tasks.score import RECORD as SCORES
 from ray_tasks.session import connected
 from ray_tasks.show import EpochLines, reported, say
 from ray_tasks.train import plan_training
-from ray_tasks.training import TrainPlan, commit_training, train_on_ray
+from ray_tasks.training import TrainPlan, commit_training
 
 DISTILLED, ALONE = "student_distilled", "student_alone"
 
@@ -36,6 +36,8 @@ def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
     """Returns the records of both students by name."""
     recipe = load_recipe(options.recipe)
     with connected(options.ray, options.workers):
+        from ray_tasks.data_parallel import train_on_ray  # imports Ray, whose settings are made now
+
         plans = plan_students(options, recipe)
         records = {plan.name: find_record(plan.store, plan.record, plan.fingerprint) for plan in plans}
         left = [plan for plan in plans if not records[plan.name]]

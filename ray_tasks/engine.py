@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import ray
-from ray.exceptions import RayActorError, RayTaskError, WorkerCrashedError
-
 from mdlake.engine import TaskError, task_name
 from mdlake.errors import MdlakeError
 
@@ -32,6 +29,8 @@ class RayEngine:
     retries: int = 3
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+        import ray
+
         remote = ray.remote(num_cpus=1, max_retries=self.retries)(_run)
         waiting: deque[tuple[T, Any]] = deque()
         for task in tasks:
@@ -43,6 +42,8 @@ class RayEngine:
 
     def map_with(self, load: Callable[[], S], function: Callable[[S, T], R], tasks: Sequence[T]) -> Iterator[R]:
         """As `map`, but each call gets, before its task, what `load` gave on that actor."""
+        import ray
+
         if not tasks:
             return
         remote: Any = ray.remote(num_cpus=1, max_restarts=self.retries, max_task_retries=self.retries)(_Holder)
@@ -76,6 +77,9 @@ def _run(function: Callable[[T], R], task: T) -> R:
 
 def _result(task: object, reference: Any) -> Any:
     """The result; an error of the library comes as itself, anything else names the task."""
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError, WorkerCrashedError
+
     try:
         return ray.get(reference)
     except RayTaskError as error:

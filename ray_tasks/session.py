@@ -2,6 +2,9 @@
 
 Our own has a few CPUs, listens on loopback only and ends with this process. What is found running (a caller
 that already connected) is used and left running. Nothing here stops a cluster that others use.
+
+Ray reads its settings when it is imported, and they differ: so no module of these tasks imports Ray until it
+is connected.
 """
 
 from __future__ import annotations
@@ -15,24 +18,26 @@ from pathlib import Path
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _SETTINGS = {
     "RAY_TRAIN_V2_ENABLED": "1",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray listens on every interface
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's next default; set so that it does not warn
 }
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # else it listens on every interface
 
 
 @contextmanager
 def connected(address: str = "", cpus: int = 2) -> Iterator[None]:
     """A connection to Ray for the length of the body."""
-    for name, value in {**_SETTINGS, **ONE_THREAD}.items():
-        os.environ.setdefault(name, value)  # before Ray is imported, and inherited by workers of our own
+    ours = not address and "RAY_ADDRESS" not in os.environ
+    settings = {**_SETTINGS, **ONE_THREAD, **(_LOOPBACK if ours else {})}
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
         yield
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
-    if address or "RAY_ADDRESS" in os.environ:
+    if not ours:
         environment = {} if _submitted() else _environment()
         ray.init(
             address or None,

@@ -20,7 +20,7 @@ from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import NetworkPlan, Recipe, load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import EpochLines, reported, say
-from ray_tasks.training import TrainPlan, commit_training, train_on_ray
+from ray_tasks.training import TrainPlan, commit_training
 
 TEACHER = "teacher"
 
@@ -34,6 +34,8 @@ def train(options: TrainOptions) -> dict[str, Any]:
     """Returns the record of the teacher: parameters, bytes, measures on the validation split."""
     recipe = load_recipe(options.recipe)
     with connected(options.ray, options.workers):
+        from ray_tasks.data_parallel import train_on_ray  # imports Ray, whose settings are made now
+
         plan = plan_training(options, recipe, recipe.teacher)
         done = find_record(plan.store, plan.record, plan.fingerprint)
         if done:

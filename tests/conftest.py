@@ -25,6 +25,11 @@ import pytest
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # the machine is shared by Spark, Ray and the pools of the tests
 
+# Ray reads these when it is imported, which is when tests are collected.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # else Ray listens on every interface
+os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
 _REGION = "us-east-1"
 
 
@@ -188,9 +193,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
     """A local Ray cluster of two CPUs on loopback; it is the tests' own, and ends with them."""
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # else Ray listens on every interface
-    os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray = pytest.importorskip("ray")
     ray.init(
         num_cpus=2,
