@@ -47,6 +47,7 @@ def connected(address: str = "", cpus: int = 2) -> Iterator[None]:
         )
     else:
         ray.init(
+            "local",  # else a cluster that somebody else runs on this machine would be joined
             num_cpus=cpus,
             include_dashboard=False,
             _node_ip_address="127.0.0.1",

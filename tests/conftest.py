@@ -195,6 +195,7 @@ def ray_cluster() -> Iterator[Any]:
     """A local Ray cluster of two CPUs on loopback; it is the tests' own, and ends with them."""
     ray = pytest.importorskip("ray")
     ray.init(
+        "local",
         num_cpus=2,
         include_dashboard=False,
         object_store_memory=256 << 20,
