@@ -119,8 +119,8 @@ def describe(data: bytes | memoryview) -> BlockDescription:
     reader = _open(data)
     length = reader.varint()
     described = tuple(
-        StreamDescription(kind.name.lower(), str(chain), shape.count, shape.plain, size)
-        for kind, shape, chain, size in _chains(reader, MAX_BYTES)
+        StreamDescription(shape.kind.name.lower(), str(chain), shape.count, shape.plain, size)
+        for shape, chain, size in _chains(reader, MAX_BYTES)
     )
     return BlockDescription(length, described)
 
@@ -140,7 +140,7 @@ def _effort(name: str, coders: tuple[str, ...] | None) -> Effort:
     if unknown := set(coders) - set(CODERS):
         raise InvalidArgumentError(f"coder {sorted(unknown)[0]!r} is unknown; choose of {', '.join(CODERS)}")
     chosen = tuple(leaf for leaf in LEAVES if leaf.name in coders)
-    always = tuple(leaf for leaf in (*chosen, Plain) if leaf in (*_GUARDS, *chosen) and leaf in (Zstd, Plain))
+    always = tuple(leaf for leaf in _GUARDS if leaf in (*chosen, Plain))
     return replace(effort, leaves=(Plain, Constant, *chosen), always=always)
 
 
@@ -177,7 +177,7 @@ def _open(data: bytes | memoryview) -> Reader:
     return Reader(view[HEADER_SIZE:])
 
 
-def _chains(reader: Reader, max_bytes: int) -> Iterable[tuple[Kind, Shape, Chain, int]]:
+def _chains(reader: Reader, max_bytes: int) -> Iterable[tuple[Shape, Chain, int]]:
     budget = Budget.of(max_bytes)
     while reader.remaining:
         start = reader.remaining
@@ -187,7 +187,7 @@ def _chains(reader: Reader, max_bytes: int) -> Iterable[tuple[Kind, Shape, Chain
         kind, count = Kind(number), reader.varint()
         shape = Shape(kind, count, reader.varint() if kind is Kind.STRINGS else 0)
         chain = read_chain(reader, shape, budget)
-        yield kind, shape, chain, start - reader.remaining
+        yield shape, chain, start - reader.remaining
 
 
 def _read(data: bytes | memoryview, length: int, max_bytes: int) -> list[tuple[Shape, Chain]]:
@@ -195,7 +195,7 @@ def _read(data: bytes | memoryview, length: int, max_bytes: int) -> list[tuple[S
     found = reader.varint()
     if found != length:
         raise CorruptError(f"the block holds {found} values, expected {length}")
-    return [(shape, chain) for _, shape, chain, _ in _chains(reader, max_bytes)]
+    return [(shape, chain) for shape, chain, _ in _chains(reader, max_bytes)]
 
 
 class _Streams:
