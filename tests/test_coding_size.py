@@ -137,7 +137,7 @@ def test_frequencies_sum_up_and_lose_little(counts: np.ndarray) -> None:
     np.testing.assert_array_equal(kept.symbols, np.flatnonzero(counts))
     np.testing.assert_array_equal(kept.frequencies, table.frequencies)
     cost = (counts[table.symbols] * (table.bits - np.log2(table.frequencies))).sum()
-    assert cost <= entropy_bits(counts) * 1.02 + 0.01 * counts.sum()
+    assert cost <= entropy_bits(counts) * 1.02 + 0.01 * counts.sum() + 8  # a few symbols get a short table instead
 
 
 def tiff_of(image: np.ndarray) -> tuple[bytes, int, int]:

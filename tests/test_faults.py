@@ -90,7 +90,7 @@ def test_blocks_of_another_place_are_not_taken(tmp_path: Path) -> None:
     (one,), (two,) = (list(store.list("data")) for store in places)
     assert one.size == two.size
     places[0].put(one.path, places[1].get(two.path))
-    with pytest.raises(mdlake.CorruptError, match="not the one that the manifest names") as caught:
+    with pytest.raises(mdlake.CorruptError, match="not the one that its container names") as caught:
         mdlake.open(places[0].url).to_table()
     assert caught.value.place["column"] == "x" and one.path in str(caught.value)
 

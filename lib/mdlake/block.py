@@ -56,9 +56,10 @@ class StreamDescription:
 
 @dataclass(frozen=True)
 class BlockDescription:
-    """What is in a block."""
+    """What is in a block, and the CRC-32 in its header."""
 
     length: int
+    crc32: int
     streams: tuple[StreamDescription, ...]
 
     @property
@@ -92,13 +93,23 @@ def encode_values(values: np.ndarray, effort: str = "default", coders: tuple[str
     return _write(len(values), [native], _effort(effort, coders))
 
 
-def decode_array(data: bytes | memoryview, type: pa.DataType, *, length: int, max_bytes: int = MAX_BYTES) -> pa.Array:
+def decode_array(
+    data: bytes | memoryview,
+    type: pa.DataType,
+    *,
+    length: int,
+    crc32: int | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> pa.Array:
     """The array of `length` values of `type` that `encode_array` was given.
+
+    Args:
+        crc32: the checksum that this very block must have, where the container knows it.
 
     Raises:
         CorruptError, TruncatedError, UnsupportedVersionError: the bytes are not such a block.
     """
-    streams = _Streams(_read(data, length, max_bytes))
+    streams = _Streams(_read(data, length, max_bytes, crc32))
     array = rebuild(type, length, streams)
     streams.finish()
     return array
@@ -116,19 +127,13 @@ def decode_values(
 
 def describe(data: bytes | memoryview) -> BlockDescription:
     """How a block is coded, without decoding it; raises as `decode_array`."""
-    reader = _open(data)
+    crc32, reader = _open(data)
     length = reader.varint()
     described = tuple(
         StreamDescription(shape.kind.name.lower(), str(chain), shape.count, shape.plain, size)
         for shape, chain, size in _chains(reader, MAX_BYTES)
     )
-    return BlockDescription(length, described)
-
-
-def checksum(data: bytes | memoryview) -> int:
-    """The CRC-32 in a block's header."""
-    _open(data)
-    return int.from_bytes(memoryview(data)[5:HEADER_SIZE], "little")
+    return BlockDescription(length, crc32, described)
 
 
 def _effort(name: str, coders: tuple[str, ...] | None) -> Effort:
@@ -162,8 +167,8 @@ def assemble(length: int, chains: Iterable[tuple[Shape, Chain]]) -> bytes:
     return MAGIC + bytes([VERSION]) + zlib.crc32(payload).to_bytes(4, "little") + payload
 
 
-def _open(data: bytes | memoryview) -> Reader:
-    """A reader of the body, after magic, version and checksum have been checked."""
+def _open(data: bytes | memoryview) -> tuple[int, Reader]:
+    """The checksum and a reader of the body, after magic, version and checksum have been checked."""
     view = memoryview(data).cast("B")
     if len(view) < HEADER_SIZE:
         raise TruncatedError(f"a block has at least {HEADER_SIZE} bytes, found {len(view)}; fetch the object again")
@@ -174,7 +179,7 @@ def _open(data: bytes | memoryview) -> Reader:
     expected, found = int.from_bytes(view[5:HEADER_SIZE], "little"), zlib.crc32(view[HEADER_SIZE:])
     if expected != found:
         raise CorruptError(f"checksum {found:08x} is not {expected:08x}: the block is damaged or cut; restore a copy")
-    return Reader(view[HEADER_SIZE:])
+    return expected, Reader(view[HEADER_SIZE:])
 
 
 def _chains(reader: Reader, max_bytes: int) -> Iterable[tuple[Shape, Chain, int]]:
@@ -190,8 +195,10 @@ def _chains(reader: Reader, max_bytes: int) -> Iterable[tuple[Shape, Chain, int]
         yield shape, chain, start - reader.remaining
 
 
-def _read(data: bytes | memoryview, length: int, max_bytes: int) -> list[tuple[Shape, Chain]]:
-    reader = _open(data)
+def _read(data: bytes | memoryview, length: int, max_bytes: int, crc32: int | None = None) -> list[tuple[Shape, Chain]]:
+    found_crc32, reader = _open(data)
+    if crc32 not in (None, found_crc32):
+        raise CorruptError("this block is not the one that its container names; restore the file from a backup")
     found = reader.varint()
     if found != length:
         raise CorruptError(f"the block holds {found} values, expected {length}")

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mdlake import block
 from mdlake.archive import resume
-from mdlake.archive.container import container_writer
+from mdlake.archive.data_file import data_file_writer
 from mdlake.archive.layout import DATA_FOLDER, ArchiveManifest, DataFile, SourceEntry
 from mdlake.archive.options import EncodeOptions
 from mdlake.archive.planning import (
@@ -258,13 +258,13 @@ def _table_rows(table: pa.Table, options: EncodeOptions) -> Iterator[tuple[list[
 def _encode_rows(
     pieces: Iterator[tuple[list[pa.ChunkedArray], int]], schema: pa.Schema, options: EncodeOptions, archive: Store
 ) -> DataFile:
-    with container_writer(schema, options.effort, options.coders) as container:
+    with data_file_writer(schema, options.effort, options.coders) as writer:
         for arrays, rows in pieces:
-            container.add(arrays, rows)
-        blocks, size, sha256 = container.finish()
-        path = container.put(archive, sha256) if size else ""
+            writer.add(arrays, rows)
+        blocks, size, sha256 = writer.finish()
+        path = writer.put(archive, sha256) if size else ""
         grid = tuple(tuple(row) for row in blocks)
-        return DataFile(path, size, sha256, 0, 0, 0, tuple(container.rows), grid)
+        return DataFile(path, size, sha256, 0, 0, 0, tuple(writer.rows), grid)
 
 
 def _commit(archive: Store, manifest: ArchiveManifest, base: int, replace_other: bool) -> int:

@@ -141,9 +141,7 @@ def check_size(store: Store, file: DataFile) -> None:
 
 
 def _decode(data: memoryview, entry: BlockEntry, kind: pa.DataType, rows: int) -> pa.Array:
-    if block.checksum(data) != entry.crc32:
-        raise CorruptError("this block is not the one that the manifest names; restore the file from a backup")
-    array = block.decode_array(data, kind, length=rows)
+    array = block.decode_array(data, kind, length=rows, crc32=entry.crc32)
     if array.null_count != entry.nulls:
         raise CorruptError(f"the block has {array.null_count} nulls, the manifest says {entry.nulls}")
     return array

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mdlake.errors import InvalidArgumentError
+from mdlake.errors import CorruptError, InvalidArgumentError, TruncatedError
 from mdlake.kernels import histogram
 
 MAX_ALPHABET = 4096
@@ -37,6 +37,18 @@ class Coder(Protocol):
 
 def symbol_dtype(alphabet: int) -> np.dtype:
     return np.dtype(np.uint8 if alphabet <= 256 else np.uint16)
+
+
+def without_payload(coder: Coder, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray | None:
+    """The symbols where there is but one way they can be, so that no payload says it; None where one must."""
+    check_alphabet(coder, alphabet, count)
+    if count and alphabet > 1:
+        if len(data) == 0:
+            raise TruncatedError(f"no bytes for {count} symbols")
+        return None
+    if len(data):
+        raise CorruptError(f"{len(data)} bytes where no symbol needs any")
+    return np.zeros(count, symbol_dtype(alphabet))
 
 
 def check_alphabet(coder: Coder, alphabet: int, count: int = 0) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdlake.coding.coder import MAX_ALPHABET, check_alphabet, checked_symbols, count_symbols, symbol_dtype
+from mdlake.coding.coder import MAX_ALPHABET, checked_symbols, count_symbols, symbol_dtype, without_payload
 from mdlake.coding.integers import IntegerReader, pack_integers
 from mdlake.errors import CorruptError, TruncatedError
 from mdlake.kernels import huffman as kernel
@@ -97,13 +97,8 @@ class HuffmanCoder:
         return b"".join((bytes([lanes.bit_length() - 1]), head, *streams))
 
     def decode(self, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray:
-        check_alphabet(self, alphabet, count)
-        if count == 0 or alphabet == 1:
-            if len(data):
-                raise CorruptError(f"{len(data)} bytes where no symbol needs any")
-            return np.zeros(count, symbol_dtype(alphabet))
-        if len(data) == 0:
-            raise TruncatedError(f"no bytes for {count} symbols")
+        if (symbols := without_payload(self, data, count, alphabet)) is not None:
+            return symbols
         lanes = 1 << data[0] if data[0] < 8 else 0
         if not 1 <= lanes <= LANES:
             raise CorruptError(f"no such Huffman layout: {data[0]}")

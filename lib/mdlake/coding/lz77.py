@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mdlake.coding.buckets import bucket_table, from_buckets, to_buckets
-from mdlake.coding.coder import check_alphabet, checked_symbols, count_symbols
+from mdlake.coding.coder import checked_symbols, count_symbols, without_payload
 from mdlake.coding.frequencies import FrequencyTable, payload_bits, table_bits
 from mdlake.coding.huffman import HuffmanCoder
 from mdlake.coding.integers import IntegerReader, pack_integers
@@ -52,11 +52,7 @@ class Lz77Coder:
         return pack_integers(counts, sizes.reshape(-1), kinds=(1, 2)) + b"".join(data for _, data in streams)
 
     def decode(self, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray:
-        check_alphabet(self, alphabet, count)
-        symbols = np.zeros(count, np.uint8)
-        if count == 0 or alphabet == 1:
-            if len(data):
-                raise CorruptError(f"{len(data)} bytes where no symbol needs any")
+        if (symbols := without_payload(self, data, count, alphabet)) is not None:
             return symbols
         reader = IntegerReader(data)
         matches, literal_count = (int(n) for n in reader.read(2))
@@ -73,6 +69,7 @@ class Lz77Coder:
         parts = [body[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
         literals = INNER[inner[0]].decode(parts[0], literal_count, alphabet)
         sequences = np.empty((matches, 3), np.int64)
+        symbols = np.zeros(count, np.uint8)
         for column in range(3):
             at = 1 + 2 * column
             chosen = INNER[inner[at]].decode(parts[at], matches, BUCKETS)

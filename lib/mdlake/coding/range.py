@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mdlake.coding.adaptive import TreeModel
-from mdlake.coding.coder import MAX_ALPHABET, check_alphabet, checked_symbols, symbol_dtype
+from mdlake.coding.coder import MAX_ALPHABET, checked_symbols, symbol_dtype, without_payload
 from mdlake.errors import CorruptError, TruncatedError
 from mdlake.kernels import adaptive_range
 
@@ -34,13 +34,8 @@ class RangeCoder:
         return min((_encode_order(symbols, order, alphabet) for order in self.orders), key=len)
 
     def decode(self, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray:
-        check_alphabet(self, alphabet, count)
-        if count == 0 or alphabet == 1:
-            if len(data):
-                raise CorruptError(f"{len(data)} bytes where no symbol needs any")
-            return np.zeros(count, symbol_dtype(alphabet))
-        if len(data) == 0:
-            raise TruncatedError(f"no bytes for {count} symbols")
+        if (symbols := without_payload(self, data, count, alphabet)) is not None:
+            return symbols
         if data[0] >> 1 != (len(data) - 1) % SIZES:
             raise CorruptError(f"{len(data) - 1} bytes of a range coder's stream, not {data[0] >> 1} mod {SIZES}")
         model = TreeModel.of_order(data[0] & 1, alphabet)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdlake.coding.coder import MAX_ALPHABET, check_alphabet, checked_symbols, count_symbols, symbol_dtype
+from mdlake.coding.coder import MAX_ALPHABET, checked_symbols, count_symbols, symbol_dtype, without_payload
 from mdlake.coding.frequencies import MAX_BITS, FrequencyTable, payload_bits, table_bits
 from mdlake.coding.integers import IntegerReader, pack_integers
 from mdlake.errors import CorruptError, TruncatedError
@@ -49,13 +49,8 @@ class RansCoder:
         return b"".join((layout, head, states.astype("<u4").tobytes(), *words))
 
     def decode(self, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray:
-        check_alphabet(self, alphabet, count)
-        if count == 0 or alphabet == 1:
-            if len(data):
-                raise CorruptError(f"{len(data)} bytes where no symbol needs any")
-            return np.zeros(count, symbol_dtype(alphabet))
-        if len(data) == 0:
-            raise TruncatedError(f"no bytes for {count} symbols")
+        if (symbols := without_payload(self, data, count, alphabet)) is not None:
+            return symbols
         bits, lanes = data[0] & 15, 1 << (data[0] >> 4)
         if bits > MAX_BITS or lanes > MAX_LANES or (bits == 0 and lanes > 1):
             raise CorruptError(f"no such rANS layout: {bits} bits, {lanes} lanes")

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
+from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.kernels import bits as kernel
 from mdlake.streams import UNSIGNED, bits_of, kind_of, numbers, smallest_unsigned
@@ -17,21 +17,17 @@ MAX_PACKED_WIDTH = 56
 
 
 @dataclass(frozen=True)
-class BitPack:
+class BitPack(Encoding):
     """Values below 2^width in `width` bits each, without gaps; the child is the bytes."""
 
     id: ClassVar[int] = 13
     name: ClassVar[str] = "bit_pack"
-    table: ClassVar[int | None] = None
     width: int = 0
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[BitPack]:
         if facts.kind.is_unsigned and facts.count and 0 < facts.high.bit_length() < 8 * facts.kind.width:
             yield cls()
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[BitPack, tuple[Stream, ...]] | None:
         stream = numbers(stream)
@@ -64,12 +60,11 @@ class BitPack:
 
 
 @dataclass(frozen=True)
-class BitSplit:
+class BitSplit(Encoding):
     """The low `low` bits packed, where they are noise; the high bits on their own, where they are not."""
 
     id: ClassVar[int] = 14
     name: ClassVar[str] = "bit_split"
-    table: ClassVar[int | None] = None
     low: int = 0
     kind: Kind = Kind.U64
 
@@ -80,9 +75,6 @@ class BitSplit:
         for high in (8, 11):
             if facts.high.bit_length() > high:
                 yield cls(facts.high.bit_length() - high)
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[BitSplit, tuple[Stream, ...]] | None:
         stream = numbers(stream)
@@ -118,12 +110,11 @@ class BitSplit:
 
 
 @dataclass(frozen=True)
-class BytePlanes:
+class BytePlanes(Encoding):
     """Byte 0 of every value, then byte 1 of every value, and so on: each plane a child of its own."""
 
     id: ClassVar[int] = 15
     name: ClassVar[str] = "byte_planes"
-    table: ClassVar[int | None] = None
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[BytePlanes]:
@@ -131,9 +122,6 @@ class BytePlanes:
             return
         if facts.high.bit_length() > 8 * facts.kind.width - 8:  # else a frame of reference narrows it first
             yield cls()
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[BytePlanes, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mdlake.coding.buckets import from_buckets, to_buckets
-from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
+from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import kind_of, numbers
 
@@ -15,12 +15,11 @@ MAX_DIRECT = 10
 
 
 @dataclass(frozen=True)
-class Buckets:
+class Buckets(Encoding):
     """Children: the buckets, and the bytes of the packed bits within them (`extra` bytes)."""
 
     id: ClassVar[int] = 16
     name: ClassVar[str] = "buckets"
-    table: ClassVar[int | None] = None
     direct: int = 4
     mantissa: int = 1
     extra: int = 0
@@ -30,9 +29,6 @@ class Buckets:
         if facts.kind.is_unsigned and facts.count and facts.high >= 512 and facts.distinct > 256:
             yield cls(4, 2)
             yield cls(7, 4)
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[Buckets, tuple[Stream, ...]] | None:
         stream = numbers(stream)

@@ -15,7 +15,7 @@ import numpy as np
 from mdlake.coding import CODERS
 from mdlake.coding.zstd import ZstdCoder
 from mdlake.encodings.plain import from_plain_bytes
-from mdlake.encodings.protocol import Facts, Reader, Shape, Stream, Writer
+from mdlake.encodings.protocol import Encoding, Facts, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import kind_of, numbers, plain_bytes
 
@@ -25,12 +25,11 @@ QUICK_ZSTD = ZstdCoder(level=1)
 
 
 @dataclass(frozen=True)
-class Coded:
+class Coded(Encoding):
     """Symbols below `alphabet`, coded by the coder of the same name."""
 
     id: ClassVar[int]
     name: ClassVar[str]
-    table: ClassVar[int | None] = None
     alphabet: int = 0
     data: bytes | memoryview = b""
 
@@ -108,12 +107,11 @@ class Lzw(Tried):
 
 
 @dataclass(frozen=True)
-class Zstd:
+class Zstd(Encoding):
     """Zstandard (RFC 8878) over the plain bytes of any stream: always a candidate."""
 
     id: ClassVar[int] = 2
     name: ClassVar[str] = "zstd"
-    table: ClassVar[int | None] = None
     data: bytes | memoryview = b""
 
     @classmethod

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mdlake.encodings.facts import hashable
-from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Strings, Writer
+from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Strings, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import kind_of, smallest_unsigned
 
@@ -19,7 +19,7 @@ MAX_ENTRIES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Dictionary:
+class Dictionary(Encoding):
     """Children: the indices, in the narrowest unsigned kind, and the distinct values, sorted by their bits."""
 
     id: ClassVar[int] = 12
@@ -35,9 +35,6 @@ class Dictionary:
         if facts.kind.is_unsigned and facts.full_distinct > 0.7 * facts.high:
             return  # the values are as good as indices already
         yield cls()
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[Dictionary, tuple[Stream, ...]] | None:
         if len(stream) == 0:

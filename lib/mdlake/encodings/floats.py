@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
+from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import bits_of, kind_of, numbers
 
@@ -17,7 +17,7 @@ LARGEST_EXACT = float(1 << 53)
 
 
 @dataclass(frozen=True)
-class Decimal:
+class Decimal(Encoding):
     """Value = integer / 10^digits, in IEEE 754 binary64, then rounded to the float's kind: the same on every machine.
 
     Values that are not such decimals (NaN, -0.0, infinities, noise) are exceptions: their positions and bits are kept.
@@ -27,7 +27,6 @@ class Decimal:
 
     id: ClassVar[int] = 17
     name: ClassVar[str] = "decimal"
-    table: ClassVar[int | None] = None
     digits: int = 0
     exceptions: int = 0
 
@@ -40,9 +39,6 @@ class Decimal:
         best = int(np.argmin(misses))
         if misses[best] <= 0.2 * facts.count:
             yield cls(best)
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[Decimal, tuple[Stream, ...]] | None:
         stream = numbers(stream)
@@ -90,20 +86,16 @@ class Decimal:
 
 
 @dataclass(frozen=True)
-class FloatBits:
+class FloatBits(Encoding):
     """The bit patterns of floats as unsigned integers of the same width."""
 
     id: ClassVar[int] = 18
     name: ClassVar[str] = "float_bits"
-    table: ClassVar[int | None] = None
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[FloatBits]:
         if facts.kind.is_float and facts.runs > 1:
             yield cls()
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[FloatBits, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
+from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import UNSIGNED, bits_of, kind_of, numbers, smallest_unsigned
 
@@ -16,21 +16,17 @@ SIGNED = {1: Kind.I8, 2: Kind.I16, 4: Kind.I32, 8: Kind.I64}
 
 
 @dataclass(frozen=True)
-class Delta:
+class Delta(Encoding):
     """Each value minus the one before it, as signed integers; the first value is a field."""
 
     id: ClassVar[int] = 8
     name: ClassVar[str] = "delta"
-    table: ClassVar[int | None] = None
     first: int = 0
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Delta]:
         if facts.kind.is_integer and facts.count > 1 and facts.runs > 1:
             yield cls()
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[Delta, tuple[Stream, ...]] | None:
         stream = numbers(stream)
@@ -64,20 +60,16 @@ class Delta:
 
 
 @dataclass(frozen=True)
-class Zigzag:
+class Zigzag(Encoding):
     """Signed integers by magnitude: 0, -1, 1, -2, ... become 0, 1, 2, 3, ..."""
 
     id: ClassVar[int] = 9
     name: ClassVar[str] = "zigzag"
-    table: ClassVar[int | None] = None
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Zigzag]:
         if facts.kind.is_integer and not facts.kind.is_unsigned and facts.count and facts.low < 0:
             yield cls()
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[Zigzag, tuple[Stream, ...]] | None:
         stream = numbers(stream)
@@ -107,12 +99,11 @@ class Zigzag:
 
 
 @dataclass(frozen=True)
-class FrameOfReference:
+class FrameOfReference(Encoding):
     """`(value - base) / step` in the narrowest unsigned kind; `step` divides every difference from the base."""
 
     id: ClassVar[int] = 10
     name: ClassVar[str] = "frame_of_reference"
-    table: ClassVar[int | None] = None
     base: int = 0
     step: int = 1
     kind: Kind = Kind.U64
@@ -124,9 +115,6 @@ class FrameOfReference:
         step = _common_step(facts)
         if facts.low != 0 or step > 1 or smallest_unsigned(facts.span).width < facts.kind.width:
             yield cls(step=step)
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[FrameOfReference, tuple[Stream, ...]] | None:
         stream = numbers(stream)

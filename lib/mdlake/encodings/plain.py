@@ -8,18 +8,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Strings, Writer
+from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Strings, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import bits_of, plain_bytes, plain_size
 
 
 @dataclass(frozen=True)
-class Plain:
+class Plain(Encoding):
     """Numeric values little-endian, nothing else; strings as u32 lengths, then data."""
 
     id: ClassVar[int] = 0
     name: ClassVar[str] = "plain"
-    table: ClassVar[int | None] = None
     data: bytes | memoryview = b""
 
     @classmethod
@@ -50,12 +49,11 @@ class Plain:
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Encoding):
     """Every value is the same one."""
 
     id: ClassVar[int] = 1
     name: ClassVar[str] = "constant"
-    table: ClassVar[int | None] = None
     value: bytes = b""
 
     @classmethod

@@ -56,7 +56,7 @@ class Encoding(Protocol):
 
     def estimate(self, facts: Facts) -> float | None:
         """About how many bytes a stream with these facts will take; None where that depends on children."""
-        ...
+        return None
 
     def encode(self, stream: Stream) -> tuple[Self, tuple[Stream, ...]] | None:
         """The final configuration and the child streams, or None where this stream cannot be had so."""

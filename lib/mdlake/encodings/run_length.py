@@ -10,18 +10,17 @@ import numpy as np
 
 from mdlake.encodings.dictionary import take
 from mdlake.encodings.facts import starts_new_run
-from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Writer
+from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import UNSIGNED, smallest_unsigned
 
 
 @dataclass(frozen=True)
-class RunLength:
+class RunLength(Encoding):
     """Children: the value of each run, and its length minus one."""
 
     id: ClassVar[int] = 11
     name: ClassVar[str] = "run_length"
-    table: ClassVar[int | None] = None
     runs: int = 0
     kind: Kind = Kind.U32
     text: int = 0
@@ -30,9 +29,6 @@ class RunLength:
     def propose(cls, facts: Facts) -> Iterator[RunLength]:
         if 1 < facts.runs <= 0.6 * facts.count:
             yield cls()
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[RunLength, tuple[Stream, ...]] | None:
         if len(stream) == 0:

@@ -9,28 +9,24 @@ from typing import ClassVar
 import numpy as np
 
 from mdlake.encodings.plain import strings_of
-from mdlake.encodings.protocol import Facts, Kind, Reader, Shape, Stream, Strings, Writer
+from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Strings, Writer
 from mdlake.errors import CorruptError
 from mdlake.kernels import strings as kernel
 from mdlake.streams import UNSIGNED, numbers, smallest_unsigned
 
 
 @dataclass(frozen=True)
-class Lengths:
+class Lengths(Encoding):
     """Children: the length of each string, and the bytes of all."""
 
     id: ClassVar[int] = 19
     name: ClassVar[str] = "lengths"
-    table: ClassVar[int | None] = None
     kind: Kind = Kind.U32
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Lengths]:
         if facts.kind is Kind.STRINGS and facts.count:
             yield cls()
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[Lengths, tuple[Stream, ...]] | None:
         if not isinstance(stream, Strings) or len(stream) == 0:
@@ -57,7 +53,7 @@ class Lengths:
 
 
 @dataclass(frozen=True)
-class FrontCoding:
+class FrontCoding(Encoding):
     """Children: how many leading bytes each string shares with the one before, and the rest of it.
 
     Witten, Moffat, Bell, "Managing Gigabytes", section 4.1.
@@ -65,7 +61,6 @@ class FrontCoding:
 
     id: ClassVar[int] = 20
     name: ClassVar[str] = "front_coding"
-    table: ClassVar[int | None] = None
     kind: Kind = Kind.U32
     text: int = 0
 
@@ -75,9 +70,6 @@ class FrontCoding:
             shared = _shared_prefixes(facts.stream)
             if shared.sum() > 0.1 * max(len(facts.stream.data), facts.count):
                 yield cls()
-
-    def estimate(self, facts: Facts) -> None:
-        return None
 
     def encode(self, stream: Stream) -> tuple[FrontCoding, tuple[Stream, ...]] | None:
         if not isinstance(stream, Strings) or len(stream) == 0:

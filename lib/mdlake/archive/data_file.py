@@ -28,8 +28,8 @@ _IN_MEMORY = 64 << 20
 _PIECE = 4 << 20
 
 
-def container_names(names: Sequence[str]) -> list[str]:
-    """Column names for the container: Parquet tools stumble over equal names and names that differ by case."""
+def cell_names(names: Sequence[str]) -> list[str]:
+    """Names for the columns of blocks: Parquet tools stumble over equal names and names that differ by case."""
     taken: set[str] = set()
     unique = []
     for name in names:
@@ -43,7 +43,7 @@ def container_names(names: Sequence[str]) -> list[str]:
 
 
 @dataclass
-class ContainerWriter:
+class DataFileWriter:
     """Encodes block rows into one data file, held in memory while it is small and on disk when it is not."""
 
     schema: pa.Schema
@@ -91,7 +91,7 @@ class ContainerWriter:
 
     def _write(self, encoded: list[bytes]) -> None:
         if self._parquet is None:
-            names = container_names(self.schema.names)
+            names = cell_names(self.schema.names)
             cells = pa.schema([pa.field(name, pa.large_binary(), nullable=False) for name in names])
             self._parquet = _parquet_writer(self.file, cells)
         cells = self._parquet.schema
@@ -108,16 +108,16 @@ class ContainerWriter:
 
 
 @contextmanager
-def container_writer(schema: pa.Schema, effort: str, coders: tuple[str, ...] | None) -> Iterator[ContainerWriter]:
+def data_file_writer(schema: pa.Schema, effort: str, coders: tuple[str, ...] | None) -> Iterator[DataFileWriter]:
     """A writer of one data file; its scratch space is gone afterwards."""
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as scratch:
-        yield ContainerWriter(schema, effort, coders, scratch)
+        yield DataFileWriter(schema, effort, coders, scratch)
 
 
 def _entry(array: pa.Array, data: bytes) -> BlockEntry:
     low, high = bounds(array)
-    chain = block.describe(data).chain
-    return BlockEntry(0, len(data), block.checksum(data), array.nbytes, array.null_count, chain, low, high)
+    described = block.describe(data)
+    return BlockEntry(0, len(data), described.crc32, array.nbytes, array.null_count, described.chain, low, high)
 
 
 def _parquet_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
