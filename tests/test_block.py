@@ -144,7 +144,7 @@ def test_wrong_requests_say_what_to_do() -> None:
     with pytest.raises(CorruptError, match="expected 3 of I32"):
         decode_array(data, pa.int32(), length=3)
     with pytest.raises(UnsupportedVersionError):
-        decode_array(data[:4] + b"\x02" + data[5:], pa.int64(), length=3)
+        decode_array(data[:4] + b"\x03" + data[5:], pa.int64(), length=3)
 
 
 def test_big_endian_and_strided_vectors_are_the_same_block() -> None:

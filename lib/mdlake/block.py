@@ -9,16 +9,19 @@ comes first, sizes are counted before they are allocated, and whatever is wrong 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from mdlake.coding.mixing import Context
 from mdlake.columns import flatten, rebuild
 from mdlake.encodings import LEAVES, STEPS, Encoding
 from mdlake.encodings.chain import Budget, Chain, read_chain
 from mdlake.encodings.coded import Rans, Zstd
+from mdlake.encodings.known import Known
 from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.protocol import Shape
 from mdlake.errors import CorruptError, InvalidArgumentError, TruncatedError, UnsupportedVersionError
@@ -27,8 +30,10 @@ from mdlake.streams import Kind, Stream, kind_of, numbers
 from mdlake.wire import Reader, Writer
 
 MAGIC = b"MDLB"
-VERSION = 1
+VERSION = 2
+READABLE = 1, 2
 HEADER_SIZE = len(MAGIC) + 1 + 4
+MAX_PARENTS = 64
 MAX_BYTES = 1 << 32
 """The memory that decoding one block may take unless the caller says otherwise."""
 
@@ -37,10 +42,23 @@ _GUARDS: tuple[type[Encoding], ...] = (Zstd, Plain)
 _EFFORTS = {
     "fast": Effort(_STATIC, STEPS, _GUARDS, depth=2, sample=4096, keep=1),
     "default": Effort(_STATIC, STEPS, _GUARDS, depth=3, sample=8192, keep=2),
-    "max": Effort(LEAVES, STEPS, _GUARDS, depth=3, sample=16384, keep=3),
+    "max": Effort(LEAVES, STEPS, _GUARDS, depth=3, sample=16384, keep=2),
 }
 EFFORTS = tuple(_EFFORTS)
 CODERS = tuple(leaf.name for leaf in LEAVES if leaf not in (Plain, Constant))
+
+
+Codes = NDArray[np.uint32]
+"""Of a column, as `mdlake.codes.codes_of` makes them: uint32 [rows]."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What an array is coded with: the columns that its reader decodes first, by number, and contexts over them."""
+
+    columns: tuple[int, ...]
+    codes: tuple[Codes, ...]
+    contexts: tuple[Context, ...]
 
 
 @dataclass(frozen=True)
@@ -56,10 +74,11 @@ class StreamDescription:
 
 @dataclass(frozen=True)
 class BlockDescription:
-    """What is in a block, and the CRC-32 in its header."""
+    """What is in a block, the CRC-32 in its header, and the columns that have to be decoded before it."""
 
     length: int
     crc32: int
+    parents: tuple[int, ...]
     streams: tuple[StreamDescription, ...]
 
     @property
@@ -68,17 +87,25 @@ class BlockDescription:
         return max(self.streams, key=lambda s: s.encoded_bytes).chain if self.streams else "empty"
 
 
-def encode_array(array: pa.Array, effort: str = "default", coders: tuple[str, ...] | None = None) -> bytes:
+def encode_array(
+    array: pa.Array, effort: str = "default", coders: tuple[str, ...] | None = None, beside: Beside | None = None
+) -> bytes:
     """One Arrow array of any type that Parquet can carry, as a block. Deterministic.
 
     Args:
         effort: one of `EFFORTS`: how hard to search.
         coders: the entropy coders that may be used (names of `CODERS`); None: those of the effort.
+        beside: columns of the same rows that a reader will have; None: the block can be read alone.
 
     Raises:
         InvalidArgumentError: an unknown effort or coder, or a type that no block can hold.
     """
-    return _write(len(array), [stream for _, stream in flatten(array)], _effort(effort, coders))
+    chosen, chains, valid = _effort(effort, coders), [], np.ones(len(array), bool)
+    known = Known(_side_by_side(beside.codes), beside.contexts) if beside and beside.columns else None
+    for role, stream in flatten(array):
+        chains.append((Shape.of(stream), shortest(stream, chosen, _known_for(role, known, valid))))
+        valid = numbers(stream).view(bool) if role == "validity" else valid
+    return assemble(len(array), chains, beside.columns if beside else ())
 
 
 def encode_values(values: np.ndarray, effort: str = "default", coders: tuple[str, ...] | None = None) -> bytes:
@@ -90,7 +117,7 @@ def encode_values(values: np.ndarray, effort: str = "default", coders: tuple[str
     if values.ndim != 1:
         raise InvalidArgumentError(f"a block holds one dimension, not {values.ndim}; ravel the array first")
     native = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    return _write(len(values), [native], _effort(effort, coders))
+    return assemble(len(values), [(Shape.of(native), shortest(native, _effort(effort, coders)))])
 
 
 def decode_array(
@@ -99,17 +126,20 @@ def decode_array(
     *,
     length: int,
     crc32: int | None = None,
+    parents: Mapping[int, Codes] | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> pa.Array:
     """The array of `length` values of `type` that `encode_array` was given.
 
     Args:
         crc32: the checksum that this very block must have, where the container knows it.
+        parents: the codes of the columns that the block was coded with, by number.
 
     Raises:
         CorruptError, TruncatedError, UnsupportedVersionError: the bytes are not such a block.
     """
-    streams = _Streams(_read(data, length, max_bytes, crc32))
+    columns, chains = _read(data, length, max_bytes, crc32)
+    streams = _Streams(chains, _known_of(columns, parents or {}, length), length)
     array = rebuild(type, length, streams)
     streams.finish()
     return array
@@ -119,7 +149,7 @@ def decode_values(
     data: bytes | memoryview, *, dtype: np.dtype | type, length: int, max_bytes: int = MAX_BYTES
 ) -> np.ndarray:
     """The array of shape [length] that `encode_values` was given; raises as `decode_array`."""
-    streams = _Streams(_read(data, length, max_bytes))
+    streams = _Streams(_read(data, length, max_bytes)[1], None, length)
     values = numbers(streams.take(kind_of(np.empty(0, dtype)), length, "values"))
     streams.finish()
     return values
@@ -128,12 +158,12 @@ def decode_values(
 def describe(data: bytes | memoryview) -> BlockDescription:
     """How a block is coded, without decoding it; raises as `decode_array`."""
     crc32, reader = _open(data)
-    length = reader.varint()
+    length, parents = reader.varint(), _read_parents(data, reader)
     described = tuple(
         StreamDescription(shape.kind.name.lower(), str(chain), shape.count, shape.plain, size)
         for shape, chain, size in _chains(reader, MAX_BYTES)
     )
-    return BlockDescription(length, crc32, described)
+    return BlockDescription(length, crc32, parents, described)
 
 
 def _effort(name: str, coders: tuple[str, ...] | None) -> Effort:
@@ -149,14 +179,13 @@ def _effort(name: str, coders: tuple[str, ...] | None) -> Effort:
     return replace(effort, leaves=(Plain, Constant, *chosen), always=always)
 
 
-def _write(length: int, streams: Iterable[Stream], effort: Effort) -> bytes:
-    return assemble(length, ((Shape.of(stream), shortest(stream, effort)) for stream in streams))
-
-
-def assemble(length: int, chains: Iterable[tuple[Shape, Chain]]) -> bytes:
+def assemble(length: int, chains: Iterable[tuple[Shape, Chain]], parents: tuple[int, ...] = ()) -> bytes:
     """The block of `length` values whose streams have these shapes and are coded by these chains."""
     body = Writer()
     body.varint(length)
+    body.varint(len(parents))
+    for column in parents:
+        body.varint(column)
     for shape, chain in chains:
         body.byte(shape.kind)
         body.varint(shape.count)
@@ -174,8 +203,10 @@ def _open(data: bytes | memoryview) -> tuple[int, Reader]:
         raise TruncatedError(f"a block has at least {HEADER_SIZE} bytes, found {len(view)}; fetch the object again")
     if view[:4] != MAGIC:
         raise CorruptError(f"expected the magic {MAGIC!r}, found {bytes(view[:4])!r}; this is no block")
-    if view[4] != VERSION:
-        raise UnsupportedVersionError(f"block format version {view[4]} is not {VERSION}; a newer mdlake may read it")
+    if view[4] not in READABLE:
+        raise UnsupportedVersionError(
+            f"block format version {view[4]} is not 1 to {VERSION}; a newer mdlake may read it"
+        )
     expected, found = int.from_bytes(view[5:HEADER_SIZE], "little"), zlib.crc32(view[HEADER_SIZE:])
     if expected != found:
         raise CorruptError(f"checksum {found:08x} is not {expected:08x}: the block is damaged or cut; restore a copy")
@@ -195,21 +226,56 @@ def _chains(reader: Reader, max_bytes: int) -> Iterable[tuple[Shape, Chain, int]
         yield shape, chain, start - reader.remaining
 
 
-def _read(data: bytes | memoryview, length: int, max_bytes: int, crc32: int | None = None) -> list[tuple[Shape, Chain]]:
+def _read(
+    data: bytes | memoryview, length: int, max_bytes: int, crc32: int | None = None
+) -> tuple[tuple[int, ...], list[tuple[Shape, Chain]]]:
+    """The parents' numbers, and the chains of the streams."""
     found_crc32, reader = _open(data)
     if crc32 not in (None, found_crc32):
         raise CorruptError("this block is not the one that its container names; restore the file from a backup")
     found = reader.varint()
     if found != length:
         raise CorruptError(f"the block holds {found} values, expected {length}")
-    return [(shape, chain) for shape, chain, _ in _chains(reader, max_bytes)]
+    parents = _read_parents(data, reader)
+    return parents, [(shape, chain) for shape, chain, _ in _chains(reader, max_bytes)]
+
+
+def _read_parents(data: bytes | memoryview, reader: Reader) -> tuple[int, ...]:
+    if memoryview(data)[4] == 1:
+        return ()
+    count = reader.varint()
+    if count > MAX_PARENTS:
+        raise CorruptError(f"a block has {count} parents, more than {MAX_PARENTS}")
+    return tuple(reader.varint() for _ in range(count))
+
+
+def _known_of(columns: tuple[int, ...], parents: Mapping[int, Codes], length: int) -> Known | None:
+    if not columns:
+        return None
+    for column in columns:
+        if column not in parents or len(parents[column]) != length:
+            raise CorruptError(f"the block was coded with column {column}, which is not there for its {length} rows")
+    return Known(_side_by_side([parents[column] for column in columns]))
+
+
+def _side_by_side(codes: Sequence[Codes]) -> NDArray[np.uint32]:
+    return np.ascontiguousarray(np.stack(codes, axis=1))
+
+
+def _known_for(role: str, known: Known | None, valid: NDArray[np.bool_]) -> Known | None:
+    """What is known beside a stream: of all rows for the validity, of those that are not null for their values."""
+    if known is None or "." in role:
+        return None
+    return known if role == "validity" else known.rows(valid)
 
 
 class _Streams:
     """Hands out the streams of a block in order, decoding each when it is asked for."""
 
-    def __init__(self, chains: list[tuple[Shape, Chain]]) -> None:
+    def __init__(self, chains: list[tuple[Shape, Chain]], known: Known | None, length: int) -> None:
         self._chains = chains
+        self._known = known
+        self._valid = np.ones(length, bool)
         self._at = 0
 
     def take(self, kind: Kind, count: int | None, role: str) -> Stream:
@@ -221,7 +287,10 @@ class _Streams:
             raise CorruptError(
                 f"stream {role!r} holds {shape.count} of kind {shape.kind.name}, expected {count} of {kind.name}"
             )
-        return chain.decode(shape)
+        stream = chain.decode(shape, _known_for(role, self._known, self._valid))
+        if role == "validity":
+            self._valid = numbers(stream) != 0
+        return stream
 
     def finish(self) -> None:
         if self._at != len(self._chains):

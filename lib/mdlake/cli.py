@@ -77,6 +77,9 @@ def encode(
     rows_per_block: Annotated[int | None, typer.Option(help="The most rows in a block.")] = None,
     column: Column = None,
     coder: Annotated[list[str] | None, typer.Option(help="An entropy coder that may be used; repeatable.")] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="The longest chain of columns that reading one may need; 0: none.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an archive of another source.")] = False,
     processes: Processes = 1,
     storage: Storage = None,
@@ -87,7 +90,7 @@ def encode(
     from mdlake.archive.options import EncodeOptions, fill
 
     given = {"effort": effort, "rows_per_block": rows_per_block, "columns": column, "coders": coder}
-    places = {"source": source, "archive": archive, "overwrite": overwrite or None}
+    places = {"source": source, "archive": archive, "overwrite": overwrite or None, "depth": depth}
     chosen = fill(EncodeOptions, options, **places, **given, storage=_storage(storage))
     with _progress("encode") as progress:
         report = verb.encode(chosen, LocalEngine(processes), progress)

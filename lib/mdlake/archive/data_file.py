@@ -21,7 +21,7 @@ from mdlake import block
 from mdlake.archive.bounds import bounds
 from mdlake.archive.layout import DATA_FOLDER, BlockEntry
 from mdlake.archive.source import join_chunks
-from mdlake.errors import located
+from mdlake.block_row import encode_row
 from mdlake.lake.store import Store
 
 _IN_MEMORY = 64 << 20
@@ -49,6 +49,7 @@ class DataFileWriter:
     schema: pa.Schema
     effort: str
     coders: tuple[str, ...] | None
+    depth: int | None
     file: IO[bytes]
     rows: list[int] = field(default_factory=list)
     blocks: list[list[BlockEntry]] = field(default_factory=list)
@@ -56,18 +57,15 @@ class DataFileWriter:
 
     def add(self, columns: list[pa.ChunkedArray], rows: int) -> None:
         """Encodes one block row. Takes the columns out of the list, so that each is freed when it is encoded."""
-        encoded: list[bytes] = []
-        entries: list[BlockEntry] = []
-        for column in self.schema:
-            array = join_chunks(columns.pop(0))
-            with located(column=column.name):
-                data = block.encode_array(array, self.effort, self.coders)
-                entries.append(_entry(array, data))
-            encoded.append(data)
+        arrays = [join_chunks(columns.pop(0)) for _ in self.schema]
+        encoded: dict[int, bytes] = {}
+        entries: dict[int, BlockEntry] = {}
+        for position, array, data in encode_row(self.schema, arrays, self.effort, self.coders, self.depth):
+            encoded[position], entries[position] = data, _entry(array, data)
         self.rows.append(rows)
-        self.blocks.append(entries)
+        self.blocks.append([entries[position] for position in range(len(self.schema))])
         if encoded:
-            self._write(encoded)
+            self._write([encoded[position] for position in range(len(self.schema))])
 
     def finish(self) -> tuple[list[list[BlockEntry]], int, str]:
         """Closes the file: its blocks with their offsets, its bytes, its SHA-256. (.., 0, "") if it is empty."""
@@ -108,16 +106,19 @@ class DataFileWriter:
 
 
 @contextmanager
-def data_file_writer(schema: pa.Schema, effort: str, coders: tuple[str, ...] | None) -> Iterator[DataFileWriter]:
+def data_file_writer(
+    schema: pa.Schema, effort: str, coders: tuple[str, ...] | None, depth: int | None
+) -> Iterator[DataFileWriter]:
     """A writer of one data file; its scratch space is gone afterwards."""
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as scratch:
-        yield DataFileWriter(schema, effort, coders, scratch)
+        yield DataFileWriter(schema, effort, coders, depth, scratch)
 
 
 def _entry(array: pa.Array, data: bytes) -> BlockEntry:
     low, high = bounds(array)
     described = block.describe(data)
-    return BlockEntry(0, len(data), described.crc32, array.nbytes, array.null_count, described.chain, low, high)
+    place = (0, len(data), described.crc32, array.nbytes, array.null_count)
+    return BlockEntry(*place, described.chain, low, high, described.parents)
 
 
 def _parquet_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:

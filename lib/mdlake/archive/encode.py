@@ -258,7 +258,7 @@ def _table_rows(table: pa.Table, options: EncodeOptions) -> Iterator[tuple[list[
 def _encode_rows(
     pieces: Iterator[tuple[list[pa.ChunkedArray], int]], schema: pa.Schema, options: EncodeOptions, archive: Store
 ) -> DataFile:
-    with data_file_writer(schema, options.effort, options.coders) as writer:
+    with data_file_writer(schema, options.effort, options.coders, options.depth) as writer:
         for arrays, rows in pieces:
             writer.add(arrays, rows)
         blocks, size, sha256 = writer.finish()

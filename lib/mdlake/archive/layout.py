@@ -25,7 +25,7 @@ Bound = int | str | None  # a smallest or largest value; see bounds.py
 
 @dataclass(frozen=True)
 class BlockEntry:
-    """One block: where its bytes lie in the data file, its CRC-32, what it decodes to."""
+    """One block: where its bytes lie in the data file, its CRC-32, what it decodes to, which columns come before."""
 
     offset: int
     bytes: int
@@ -35,6 +35,7 @@ class BlockEntry:
     chain: str
     low: Bound = None
     high: Bound = None
+    parents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ def file_to_json(file: DataFile, chains: Mapping[str, int]) -> dict[str, Any]:
     """One entry of `files`; `chains` gives the number of each chain in the list that goes with it."""
     grid = file.blocks
     metrics = {name: [[getattr(block, name) for block in row] for row in grid] for name in _METRICS}
+    if any(block.parents for row in grid for block in row):
+        metrics["parents"] = [[list(block.parents) for block in row] for row in grid]
     return {
         "path": file.path,
         "size": file.bytes,
@@ -142,6 +145,7 @@ def file_from_json(item: Mapping[str, Any], chains: Sequence[str], columns: int)
     """The inverse of `file_to_json`, believing nothing."""
     rows = tuple(_natural(count) for count in item["rows"])
     grids = {name: item[name] for name in (*_METRICS, "chain", "low", "high")}
+    grids["parents"] = item.get("parents", [[()] * columns] * len(rows))
     for name, grid in grids.items():
         if len(grid) != len(rows) or any(len(row) != columns for row in grid):
             raise CorruptError(f"{name!r} of {item['path']!r} is not {len(rows)} rows of {columns} columns")
@@ -157,7 +161,10 @@ def _block(grids: Mapping[str, Any], chains: Sequence[str], block_row: int, colu
     numbers = {name: _natural(grids[name][block_row][column]) for name in _METRICS}
     chain = str(chains[_natural(grids["chain"][block_row][column])])
     low, high = (_bound(grids[name][block_row][column]) for name in ("low", "high"))
-    return BlockEntry(**numbers, chain=chain, low=low, high=high)
+    parents = tuple(_natural(parent) for parent in grids["parents"][block_row][column])
+    if any(parent >= len(grids["parents"][block_row]) for parent in parents):
+        raise CorruptError(f"the manifest has column {column} depend on one that is not there")
+    return BlockEntry(**numbers, chain=chain, low=low, high=high, parents=parents)
 
 
 def _bound(value: object) -> Bound:

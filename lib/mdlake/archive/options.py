@@ -20,7 +20,8 @@ class EncodeOptions:
     """Parquet at `source` to blocks at `archive`.
 
     A block row has at most `rows_per_block` rows and about `bytes_per_block` Arrow bytes. `columns`: names to
-    keep, all by default. `coders`: entropy coders that may be used, those of the effort by default.
+    keep, all by default. `coders`: entropy coders that may be used, those of the effort by default. `depth`: how
+    many columns, one coded with the other, may have to be read before one (0: every column alone; no bound by default).
     `overwrite`: allow a new version of an archive that was made from something else.
     """
 
@@ -31,6 +32,7 @@ class EncodeOptions:
     bytes_per_block: int = 256 << 20
     columns: tuple[str, ...] | None = None
     coders: tuple[str, ...] | None = None
+    depth: int | None = None
     overwrite: bool = False
     storage: Storage = field(default_factory=dict, repr=False, compare=False)
 
@@ -38,6 +40,8 @@ class EncodeOptions:
         for name in ("rows_per_block", "bytes_per_block"):
             if getattr(self, name) < 1:
                 raise InvalidArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.depth is not None and self.depth < 0:
+            raise InvalidArgumentError(f"depth must be at least 0, not {self.depth}")
 
     def recorded(self) -> dict[str, Any]:
         """The options that decide what is in the archive, as the manifest records them."""
@@ -47,6 +51,7 @@ class EncodeOptions:
             "bytes_per_block": self.bytes_per_block,
             "columns": list(self.columns) if self.columns is not None else None,
             "coders": list(self.coders) if self.coders is not None else None,
+            **({"depth": self.depth} if self.depth is not None else {}),
         }
 
 

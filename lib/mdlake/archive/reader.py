@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from mdlake import block
 from mdlake.archive.layout import ArchiveManifest, BlockEntry, DataFile
 from mdlake.archive.pruning import Filter, as_expression, filter_columns, keep, passing, surviving
+from mdlake.block_row import RowDecoder, ancestors
 from mdlake.errors import CorruptError, InvalidArgumentError, StoreError, TruncatedError, located
 from mdlake.lake.faults import is_missing
 from mdlake.lake.manifest import read_manifest
@@ -104,18 +104,17 @@ class Archive:
 
 
 def read_blocks(store: Store, file: DataFile, schema: pa.Schema, row: int, columns: Sequence[int]) -> list[pa.Array]:
-    """The arrays of some columns of block row `row`: each block is checked against the manifest, then decoded."""
-    entries = [file.blocks[row][column] for column in columns]
-    if not entries:
+    """The arrays of some columns of block row `row`, and of those only they need, checked against the manifest."""
+    if not columns:
         return []
-    arrays = []
+    entries = file.blocks[row]
+    parents = {column: entry.parents for column, entry in enumerate(entries) if entry.parents}
     with located(file=store.url_of(file.path), row_group=row):
-        parts = _fetch(store, file, entries)
-        for column, entry, data in zip(columns, entries, parts, strict=True):
-            field = schema.field(column)
-            with located(column=field.name):
-                arrays.append(_decode(data, entry, field.type, file.rows[row]))
-    return arrays
+        needed = sorted({column for wanted in columns for column in ancestors(wanted, parents)})
+        blocks = dict(zip(needed, _fetch(store, file, [entries[column] for column in needed]), strict=True))
+        crcs = {column: entries[column].crc32 for column in needed}
+        decoder = RowDecoder(schema, file.rows[row], blocks, crcs, parents)
+        return [_checked(decoder.column(column), entries[column], schema.field(column)) for column in columns]
 
 
 def _fetch(store: Store, file: DataFile, entries: Sequence[BlockEntry]) -> list[memoryview]:
@@ -140,10 +139,10 @@ def check_size(store: Store, file: DataFile) -> None:
         raise TruncatedError(f"the file has {found} bytes, expected {file.bytes}; restore it from a backup")
 
 
-def _decode(data: memoryview, entry: BlockEntry, kind: pa.DataType, rows: int) -> pa.Array:
-    array = block.decode_array(data, kind, length=rows, crc32=entry.crc32)
+def _checked(array: pa.Array, entry: BlockEntry, field: pa.Field) -> pa.Array:
     if array.null_count != entry.nulls:
-        raise CorruptError(f"the block has {array.null_count} nulls, the manifest says {entry.nulls}")
+        with located(column=field.name):
+            raise CorruptError(f"the block has {array.null_count} nulls, the manifest says {entry.nulls}")
     return array
 
 

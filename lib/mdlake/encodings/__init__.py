@@ -10,12 +10,13 @@ from mdlake.encodings.coded import Huffman, Lz77, Lzw, Range, Rans, Zstd
 from mdlake.encodings.dictionary import Dictionary
 from mdlake.encodings.floats import Decimal, FloatBits
 from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
+from mdlake.encodings.mixed import Mixed
 from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.protocol import Encoding
 from mdlake.encodings.run_length import RunLength
 from mdlake.encodings.text import FrontCoding, Lengths
 
-LEAVES: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Huffman, Rans, Range, Lz77, Lzw)
+LEAVES: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Huffman, Rans, Range, Lz77, Lzw, Mixed)
 STEPS: tuple[type[Encoding], ...] = (
     Delta,
     Zigzag,

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.kernels import bits as kernel
@@ -29,7 +30,7 @@ class BitPack(Encoding):
         if facts.kind.is_unsigned and facts.count and 0 < facts.high.bit_length() < 8 * facts.kind.width:
             yield cls()
 
-    def encode(self, stream: Stream) -> tuple[BitPack, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[BitPack, tuple[Stream, ...]] | None:
         stream = numbers(stream)
         if not kind_of(stream).is_unsigned or len(stream) == 0:
             return None
@@ -41,7 +42,7 @@ class BitPack(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return (Shape(Kind.U8, packed_size(shape.count, self.width)),)
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         data = numbers(children[0])
         return unpack(data, self.width, shape.count).astype(shape.kind.dtype, copy=False)
 
@@ -76,7 +77,7 @@ class BitSplit(Encoding):
             if facts.high.bit_length() > high:
                 yield cls(facts.high.bit_length() - high)
 
-    def encode(self, stream: Stream) -> tuple[BitSplit, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[BitSplit, tuple[Stream, ...]] | None:
         stream = numbers(stream)
         if not kind_of(stream).is_unsigned or len(stream) == 0 or self.low >= 8 * stream.itemsize:
             return None
@@ -88,7 +89,7 @@ class BitSplit(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return Shape(self.kind, shape.count), Shape(Kind.U8, packed_size(shape.count, self.low))
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         high, data = map(numbers, children)
         low = unpack(data, self.low, shape.count)
         return ((high.astype(np.uint64) << np.uint64(self.low)) | low).astype(shape.kind.dtype, copy=False)
@@ -123,7 +124,7 @@ class BytePlanes(Encoding):
         if facts.high.bit_length() > 8 * facts.kind.width - 8:  # else a frame of reference narrows it first
             yield cls()
 
-    def encode(self, stream: Stream) -> tuple[BytePlanes, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[BytePlanes, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)
         planes = bits_of(stream).view(np.uint8).reshape(len(stream), stream.itemsize)
         return self, tuple(np.ascontiguousarray(planes[:, i]) for i in range(stream.itemsize))
@@ -131,7 +132,7 @@ class BytePlanes(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return (Shape(Kind.U8, shape.count),) * shape.kind.width
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         planes = np.empty((shape.count, shape.kind.width), np.uint8)
         for i, plane in enumerate(children):
             planes[:, i] = numbers(plane)

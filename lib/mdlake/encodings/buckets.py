@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mdlake.coding.buckets import from_buckets, to_buckets
+from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import kind_of, numbers
@@ -30,7 +31,7 @@ class Buckets(Encoding):
             yield cls(4, 2)
             yield cls(7, 4)
 
-    def encode(self, stream: Stream) -> tuple[Buckets, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Buckets, tuple[Stream, ...]] | None:
         stream = numbers(stream)
         if not kind_of(stream).is_unsigned:
             return None
@@ -40,7 +41,7 @@ class Buckets(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return Shape(Kind.U16, shape.count), Shape(Kind.U8, self.extra)
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         chosen, packed = map(numbers, children)
         values = from_buckets(chosen, packed, self.direct, self.mantissa, 8 * shape.kind.width)
         return values.astype(shape.kind.dtype, copy=False)

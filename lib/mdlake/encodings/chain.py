@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mdlake.encodings import ENCODINGS
+from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Shape, Stream, Writer
 from mdlake.errors import CorruptError, UnsupportedVersionError
 from mdlake.wire import Reader
@@ -35,11 +36,13 @@ class Chain:
         self.write(writer)
         return writer.size
 
-    def decode(self, shape: Shape) -> Stream:
-        """The stream back. The shape is the one given to `read`."""
-        shapes = self.step.children(shape)
-        children = tuple(child.decode(inner) for child, inner in zip(self.children, shapes, strict=True))
-        return self.step.decode(children, shape)
+    def decode(self, shape: Shape, known: Known | None = None) -> Stream:
+        """The stream back. The shape is the one given to `read`; `known` what was known when it was encoded."""
+        children = tuple(
+            child.decode(inner, known.beside(inner.count) if known else None)
+            for child, inner in zip(self.children, self.step.children(shape), strict=True)
+        )
+        return self.step.decode(children, shape, known)
 
     def __str__(self) -> str:
         inner = ", ".join(str(child) for child in self.children)

@@ -14,6 +14,7 @@ import numpy as np
 
 from mdlake.coding import CODERS
 from mdlake.coding.zstd import ZstdCoder
+from mdlake.encodings.known import Known
 from mdlake.encodings.plain import from_plain_bytes
 from mdlake.encodings.protocol import Encoding, Facts, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
@@ -42,7 +43,7 @@ class Coded(Encoding):
         """The entropy and about a byte a table entry; adaptive and matching coders are tried on the sample."""
         return facts.entropy * facts.full_count / 8 + 1.1 * facts.distinct + 8
 
-    def encode(self, stream: Stream) -> tuple[Self, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Self, tuple[Stream, ...]] | None:
         coder = CODERS[self.name]
         stream = numbers(stream)
         if not kind_of(stream).is_unsigned or len(stream) == 0 or (high := int(stream.max())) >= coder.max_alphabet:
@@ -52,7 +53,7 @@ class Coded(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return ()
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         symbols = CODERS[self.name].decode(self.data, shape.count, self.alphabet)
         return symbols.astype(shape.kind.dtype, copy=False)
 
@@ -121,13 +122,13 @@ class Zstd(Encoding):
     def estimate(self, facts: Facts) -> float:
         return len(QUICK_ZSTD.encode(_plain(facts.stream), BYTES)) * facts.scale
 
-    def encode(self, stream: Stream) -> tuple[Zstd, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Zstd, tuple[Stream, ...]] | None:
         return Zstd(CODERS["zstd"].encode(_plain(stream), BYTES)), ()
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return ()
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         return from_plain_bytes(CODERS["zstd"].decode(self.data, shape.plain, BYTES).data, shape)
 
     def write(self, writer: Writer) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mdlake.encodings.facts import hashable
+from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Strings, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import kind_of, smallest_unsigned
@@ -36,7 +37,7 @@ class Dictionary(Encoding):
             return  # the values are as good as indices already
         yield cls()
 
-    def encode(self, stream: Stream) -> tuple[Dictionary, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Dictionary, tuple[Stream, ...]] | None:
         if len(stream) == 0:
             return None
         coded = hashable(stream).dictionary_encode()
@@ -53,7 +54,7 @@ class Dictionary(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return Shape(smallest_unsigned(self.entries - 1), shape.count), Shape(shape.kind, self.entries, self.text)
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         indices, values = children
         assert isinstance(indices, np.ndarray)
         if shape.count and int(indices.max()) >= self.entries:

@@ -13,15 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mdlake.encodings.known import Known
 from mdlake.streams import Kind, Stream, Strings, bits_of, kind_of
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """Facts of `stream`, a sample of a stream of `full_count` values."""
+    """Facts of `stream`, a sample of a stream of `full_count` values, and what is known beside the sample."""
 
     stream: Stream
     full_count: int
+    known: Known | None = None
 
     @cached_property
     def kind(self) -> Kind:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import bits_of, kind_of, numbers
@@ -40,7 +41,7 @@ class Decimal(Encoding):
         if misses[best] <= 0.2 * facts.count:
             yield cls(best)
 
-    def encode(self, stream: Stream) -> tuple[Decimal, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Decimal, tuple[Stream, ...]] | None:
         stream = numbers(stream)
         if not kind_of(stream).is_float:
             return None
@@ -61,7 +62,7 @@ class Decimal(Encoding):
             Shape(shape.kind.unsigned, self.exceptions),
         )
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         integers, gaps, bits = map(numbers, children)
         values = _divide(integers, self.digits, shape.kind)
         positions = np.cumsum(gaps, dtype=np.int64) - 1
@@ -97,14 +98,14 @@ class FloatBits(Encoding):
         if facts.kind.is_float and facts.runs > 1:
             yield cls()
 
-    def encode(self, stream: Stream) -> tuple[FloatBits, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[FloatBits, tuple[Stream, ...]] | None:
         assert isinstance(stream, np.ndarray)
         return (self, (bits_of(stream),)) if kind_of(stream).is_float else None
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return (Shape(shape.kind.unsigned, shape.count),)
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         bits = numbers(children[0])
         return bits.view(shape.kind.dtype)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import UNSIGNED, bits_of, kind_of, numbers, smallest_unsigned
@@ -28,7 +29,7 @@ class Delta(Encoding):
         if facts.kind.is_integer and facts.count > 1 and facts.runs > 1:
             yield cls()
 
-    def encode(self, stream: Stream) -> tuple[Delta, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Delta, tuple[Stream, ...]] | None:
         stream = numbers(stream)
         if len(stream) == 0 or not kind_of(stream).is_integer:
             return None
@@ -38,7 +39,7 @@ class Delta(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return (Shape(SIGNED[shape.kind.width], shape.count - 1),)
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         steps = numbers(children[0])
         bits = np.empty(shape.count, shape.kind.unsigned.dtype)
         bits[0] = self.first
@@ -71,7 +72,7 @@ class Zigzag(Encoding):
         if facts.kind.is_integer and not facts.kind.is_unsigned and facts.count and facts.low < 0:
             yield cls()
 
-    def encode(self, stream: Stream) -> tuple[Zigzag, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Zigzag, tuple[Stream, ...]] | None:
         stream = numbers(stream)
         if not kind_of(stream).is_integer or kind_of(stream).is_unsigned:
             return None
@@ -80,7 +81,7 @@ class Zigzag(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return (Shape(shape.kind.unsigned, shape.count),)
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         folded = numbers(children[0])
         one = folded.dtype.type(1)
         return ((folded >> one) ^ (~(folded & one) + one)).view(shape.kind.dtype)
@@ -116,7 +117,7 @@ class FrameOfReference(Encoding):
         if facts.low != 0 or step > 1 or smallest_unsigned(facts.span).width < facts.kind.width:
             yield cls(step=step)
 
-    def encode(self, stream: Stream) -> tuple[FrameOfReference, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[FrameOfReference, tuple[Stream, ...]] | None:
         stream = numbers(stream)
         if not kind_of(stream).is_integer or len(stream) == 0:
             return None
@@ -131,7 +132,7 @@ class FrameOfReference(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return (Shape(self.kind, shape.count),)
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         above = numbers(children[0])
         bits = above.astype(shape.kind.unsigned.dtype)
         if self.step > 1:

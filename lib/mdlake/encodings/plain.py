@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Strings, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import bits_of, plain_bytes, plain_size
@@ -28,13 +29,13 @@ class Plain(Encoding):
     def estimate(self, facts: Facts) -> float:
         return plain_size(facts.stream) * facts.scale
 
-    def encode(self, stream: Stream) -> tuple[Plain, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Plain, tuple[Stream, ...]] | None:
         return Plain(plain_bytes(stream)), ()
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return ()
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         return from_plain_bytes(self.data, shape)
 
     def write(self, writer: Writer) -> None:
@@ -64,7 +65,7 @@ class Constant(Encoding):
     def estimate(self, facts: Facts) -> float:
         return 4 if not isinstance(facts.stream, Strings) else 4 + len(facts.stream.data) / facts.count
 
-    def encode(self, stream: Stream) -> tuple[Constant, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Constant, tuple[Stream, ...]] | None:
         if len(stream) == 0:
             return None
         if isinstance(stream, Strings):
@@ -79,7 +80,7 @@ class Constant(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return ()
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         if shape.kind is Kind.STRINGS:
             if len(self.value) * shape.count != shape.text:
                 raise CorruptError(f"{shape.count} strings of {len(self.value)} bytes are not {shape.text} bytes")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
 from mdlake.encodings.facts import Facts
+from mdlake.encodings.known import Known
 from mdlake.streams import Kind, Stream, Strings, kind_of
 from mdlake.wire import Reader, Writer
 
@@ -58,8 +59,11 @@ class Encoding(Protocol):
         """About how many bytes a stream with these facts will take; None where that depends on children."""
         return None
 
-    def encode(self, stream: Stream) -> tuple[Self, tuple[Stream, ...]] | None:
-        """The final configuration and the child streams, or None where this stream cannot be had so."""
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Self, tuple[Stream, ...]] | None:
+        """The final configuration and the child streams, or None where this stream cannot be had so.
+
+        `known` is what the decoder will know beside the stream; most encodings have no use for it.
+        """
         ...
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
@@ -70,7 +74,7 @@ class Encoding(Protocol):
         """
         ...
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         """The stream back, bit for bit.
 
         Raises:
@@ -92,4 +96,4 @@ class Encoding(Protocol):
         ...
 
 
-__all__ = ["Encoding", "Facts", "Kind", "Reader", "Shape", "Stream", "Strings", "Writer"]
+__all__ = ["Encoding", "Facts", "Kind", "Known", "Reader", "Shape", "Stream", "Strings", "Writer"]

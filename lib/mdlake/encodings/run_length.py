@@ -10,6 +10,7 @@ import numpy as np
 
 from mdlake.encodings.dictionary import take
 from mdlake.encodings.facts import starts_new_run
+from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import UNSIGNED, smallest_unsigned
@@ -30,7 +31,7 @@ class RunLength(Encoding):
         if 1 < facts.runs <= 0.6 * facts.count:
             yield cls()
 
-    def encode(self, stream: Stream) -> tuple[RunLength, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[RunLength, tuple[Stream, ...]] | None:
         if len(stream) == 0:
             return None
         starts = np.concatenate([[0], np.flatnonzero(starts_new_run(stream)) + 1])
@@ -42,7 +43,7 @@ class RunLength(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return Shape(shape.kind, self.runs, self.text), Shape(self.kind, self.runs)
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         values, again = children
         assert isinstance(again, np.ndarray)
         if again.sum(dtype=np.float64) + self.runs != shape.count:

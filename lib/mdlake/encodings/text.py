@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mdlake.encodings.known import Known
 from mdlake.encodings.plain import strings_of
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Strings, Writer
 from mdlake.errors import CorruptError
@@ -28,7 +29,7 @@ class Lengths(Encoding):
         if facts.kind is Kind.STRINGS and facts.count:
             yield cls()
 
-    def encode(self, stream: Stream) -> tuple[Lengths, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Lengths, tuple[Stream, ...]] | None:
         if not isinstance(stream, Strings) or len(stream) == 0:
             return None
         kind = smallest_unsigned(int(stream.lengths.max()))
@@ -37,7 +38,7 @@ class Lengths(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return Shape(self.kind, shape.count), Shape(Kind.U8, shape.text)
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         lengths, data = map(numbers, children)
         return strings_of(lengths, data)
 
@@ -71,7 +72,7 @@ class FrontCoding(Encoding):
             if shared.sum() > 0.1 * max(len(facts.stream.data), facts.count):
                 yield cls()
 
-    def encode(self, stream: Stream) -> tuple[FrontCoding, tuple[Stream, ...]] | None:
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[FrontCoding, tuple[Stream, ...]] | None:
         if not isinstance(stream, Strings) or len(stream) == 0:
             return None
         shared = _shared_prefixes(stream)
@@ -84,7 +85,7 @@ class FrontCoding(Encoding):
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return Shape(self.kind, shape.count), Shape(Kind.STRINGS, shape.count, self.text)
 
-    def decode(self, children: tuple[Stream, ...], shape: Shape) -> Stream:
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         shared, rest = children
         assert isinstance(shared, np.ndarray) and isinstance(rest, Strings)
         lengths = rest.lengths + shared.astype(np.int64)

@@ -9,15 +9,22 @@ from mdlake.streams import Stream, Strings
 CHUNKS = 16
 
 
+def places(count: int, size: int) -> tuple[list[int], int]:
+    """Where the stretches of a sample of `count` values start, and how long each is."""
+    if count <= 2 * size:
+        return [0], count
+    length = size // CHUNKS
+    return np.linspace(0, count - length, CHUNKS).astype(np.int64).tolist(), length
+
+
 def sample(stream: Stream, size: int) -> Stream:
     """About `size` values in `CHUNKS` evenly spaced stretches; the whole stream if it is hardly longer.
 
     The places depend on the length alone, so the same stream always gives the same sample.
     """
-    if len(stream) <= 2 * size:
+    starts, length = places(len(stream), size)
+    if len(starts) == 1:
         return stream
-    length = size // CHUNKS
-    starts = np.linspace(0, len(stream) - length, CHUNKS).astype(np.int64)
     if isinstance(stream, np.ndarray):
         return np.concatenate([stream[start : start + length] for start in starts])
     parts = [stream.slice(start, start + length) for start in starts]

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from mdlake.encodings.chain import Chain
 from mdlake.encodings.facts import Facts
+from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Stream
-from mdlake.search.sample import sample
+from mdlake.search.sample import places, sample
 
 STEP_COST = 3.0
 """Bytes an inner step takes in the block, about."""
@@ -32,28 +33,34 @@ class Effort:
     keep: int
 
 
-def shortest(stream: Stream, effort: Effort) -> Chain:
+def shortest(stream: Stream, effort: Effort, known: Known | None = None) -> Chain:
     """The shortest chain found for a stream; deterministic. Never longer than any of `effort.always`."""
-    ranked = _ranked(Facts(sample(stream, effort.sample), len(stream)), effort, effort.depth)
+    ranked = _ranked(_facts(stream, effort, known), effort, effort.depth)
     tried = [proposal for _, proposal in ranked[: effort.keep]]
     guards = [leaf() for leaf in effort.always if not any(type(proposal) is leaf for proposal in tried)]
-    chains = [chain for proposal in (*tried, *guards) if (chain := _encode(proposal, stream, effort, effort.depth))]
-    return min(chains, key=len)
+    chains = (_encode(proposal, stream, effort, effort.depth, known) for proposal in (*tried, *guards))
+    return min(filter(None, chains), key=len)
 
 
-def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int) -> Chain | None:
+def _facts(stream: Stream, effort: Effort, known: Known | None) -> Facts:
+    starts, length = places(len(stream), effort.sample)
+    beside = known.stretches(starts, length) if known else None
+    return Facts(sample(stream, effort.sample), len(stream), beside)
+
+
+def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain | None:
     """The stream in full by this first step; the steps below it are searched one by one."""
-    encoded = proposal.encode(stream)
+    encoded = proposal.encode(stream, known)
     if encoded is None:
         return None
     step, children = encoded
-    return Chain(step, tuple(_descend(child, effort, depth - 1) for child in children))
+    beside = [known.beside(len(child)) if known else None for child in children]
+    return Chain(step, tuple(_descend(child, effort, depth - 1, k) for child, k in zip(children, beside, strict=True)))
 
 
-def _descend(stream: Stream, effort: Effort, depth: int) -> Chain:
-    facts = Facts(sample(stream, effort.sample), len(stream))
-    for _, proposal in _ranked(facts, effort, depth):
-        if (chain := _encode(proposal, stream, effort, depth)) is not None:
+def _descend(stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain:
+    for _, proposal in _ranked(_facts(stream, effort, known), effort, depth):
+        if (chain := _encode(proposal, stream, effort, depth, known)) is not None:
             return chain
     raise AssertionError("some leaf takes every stream")
 
@@ -84,14 +91,15 @@ def _price(proposal: Encoding, facts: Facts, effort: Effort, depth: int, limit: 
     """The estimated bytes of the whole stream when it begins with this step; infinity if that exceeds `limit`."""
     if (estimate := proposal.estimate(facts)) is not None:
         return estimate
-    encoded = proposal.encode(facts.stream)
+    encoded = proposal.encode(facts.stream, facts.known)
     if encoded is None:
         return math.inf
     step, children = encoded
     price = STEP_COST
     for i, child in enumerate(children):
         full = facts.full_distinct if i == step.table else round(len(child) * facts.scale)
-        price += _cheapest(Facts(child, max(full, len(child))), effort, depth - 1, limit - price)
+        beside = facts.known.beside(len(child)) if facts.known else None
+        price += _cheapest(Facts(child, max(full, len(child)), beside), effort, depth - 1, limit - price)
         if price >= limit:
             return math.inf
     return price

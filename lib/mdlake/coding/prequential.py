@@ -1,0 +1,38 @@
+"""Estimates of adaptive contexts: what a symbol's chance would be under each, and what several cost together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdlake.coding.mixing import MAX_SOURCES, Context
+from mdlake.kernels import prequential
+
+
+def chances(symbols: np.ndarray, context: Context, parents: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """The probability, float32 [n], that a quickly adapting model gives each symbol when it comes."""
+    sources, shifts = np.full(MAX_SOURCES, -1, np.int64), np.zeros(MAX_SOURCES, np.int64)
+    for m, (source, shift) in enumerate(context):
+        sources[m], shifts[m] = source, shift
+    size = 1 << max(len(symbols) * 2 - 1, 1).bit_length()
+    totals, kinds, pairs = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
+    found = np.empty(len(symbols), np.float32)
+    alphabet = int(symbols.max()) + 1 if len(symbols) else 1
+    prequential.probabilities(symbols, alphabet, parents, sources, shifts, 0, totals, kinds, pairs, found)
+    return found
+
+
+def bits(found: NDArray[np.float32]) -> float:
+    """Bits of symbols with these chances, as if all were like the later half."""
+    half = len(found) // 2
+    return float(-np.log2(found[half:]).sum(dtype=np.float64)) * len(found) / max(len(found) - half, 1)
+
+
+def cost(symbols: np.ndarray, contexts: Sequence[Context], parents: NDArray[np.uint32]) -> float:
+    """Bits of the symbols under several contexts whose predictions are averaged."""
+    together = np.zeros(len(symbols), np.float32)
+    for context in contexts:
+        together += chances(symbols, context, parents)
+    return bits(together / np.float32(max(len(contexts), 1)))

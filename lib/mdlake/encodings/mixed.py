@@ -1,0 +1,114 @@
+"""Mixed: symbols under adaptive contexts, of the stream itself and of other columns, by `mdlake.coding.mixing`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mdlake.coding.mixing import (
+    MAX_ALPHABET,
+    MAX_CONTEXTS,
+    MAX_SOURCES,
+    PREVIOUS,
+    Context,
+    Mixing,
+    leaf_depths,
+    symbols_of,
+)
+from mdlake.coding.prequential import cost
+from mdlake.encodings.known import Known
+from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
+from mdlake.errors import CorruptError
+from mdlake.streams import kind_of, numbers
+
+ALONE: tuple[Context, ...] = ((), ((0, 0),), ((0, 0), (1, 0)))
+"""No context, the previous symbol, the two previous symbols."""
+LIMITS = 255, 1023
+_MAX_SHIFT = 31
+
+
+@dataclass(frozen=True)
+class Mixed(Encoding):
+    """Child: the depths of the leaves of the tree that makes symbols decisions, one for each of the alphabet."""
+
+    id: ClassVar[int] = 21
+    name: ClassVar[str] = "mixed"
+    table: ClassVar[int | None] = 0
+    contexts: tuple[Context, ...] = ()
+    limit: int = LIMITS[0]
+    alphabet: int = 0
+    data: bytes | memoryview = b""
+
+    @classmethod
+    def propose(cls, facts: Facts) -> Iterator[Mixed]:
+        if facts.kind.is_unsigned and facts.distinct > 1 and facts.high < MAX_ALPHABET:
+            contexts = facts.known.contexts if facts.known else ()
+            yield cls((*ALONE, *contexts))
+
+    def estimate(self, facts: Facts) -> float:
+        """By a quick adaptive model on the sample's later half, when it has learned what it can there."""
+        symbols = symbols_of(numbers(facts.stream))
+        codes = facts.known.codes if facts.known else np.zeros((facts.count, 0), np.uint32)
+        return cost(symbols, self.contexts, codes) / 8 * facts.scale + 0.4 * facts.full_distinct + 40
+
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Mixed, tuple[Stream, ...]] | None:
+        stream = numbers(stream)
+        if not kind_of(stream).is_unsigned or not len(stream) or int(stream.max()) >= MAX_ALPHABET:
+            return None
+        symbols = symbols_of(stream)
+        depths = leaf_depths(np.bincount(symbols).astype(np.int64))
+        if np.count_nonzero(depths) < 2:
+            return None
+        codes = known.codes if known else np.zeros((len(stream), 0), np.uint32)
+        data = Mixing(self.contexts, self.limit).encode(symbols, depths, codes)
+        return Mixed(self.contexts, self.limit, len(depths), data), (depths,)
+
+    def children(self, shape: Shape) -> tuple[Shape, ...]:
+        return (Shape(Kind.U8, self.alphabet),)
+
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
+        codes = known.codes if known else np.zeros((shape.count, 0), np.uint32)
+        beyond = max((source for context in self.contexts for source, _ in context), default=0) - PREVIOUS
+        if len(codes) != shape.count or beyond >= codes.shape[1]:
+            raise CorruptError(f"a context asks for parent {beyond} of {codes.shape[1]}, {len(codes)} values of it")
+        depths = np.ascontiguousarray(numbers(children[0]))
+        symbols = Mixing(self.contexts, self.limit).decode(self.data, shape.count, depths, codes)
+        return symbols.astype(shape.kind.dtype)
+
+    def write(self, writer: Writer) -> None:
+        writer.varint(self.alphabet)
+        writer.varint(self.limit)
+        writer.varint(len(self.contexts))
+        for context in self.contexts:
+            writer.varint(len(context))
+            for source, shift in context:
+                writer.varint(source)
+                writer.byte(shift)
+        writer.counted(self.data)
+
+    @classmethod
+    def read(cls, reader: Reader, shape: Shape) -> Mixed:
+        alphabet, limit, count = reader.varint(), reader.varint(), reader.varint()
+        widest = min(MAX_ALPHABET, 1 << (8 * shape.kind.width))
+        if not shape.kind.is_unsigned or not 2 <= alphabet <= widest or not 1 <= limit <= LIMITS[-1]:
+            raise CorruptError(f"mixed cannot code {shape.kind.name} with an alphabet of {alphabet}, limit {limit}")
+        if not 1 <= count <= MAX_CONTEXTS:
+            raise CorruptError(f"{count} contexts are not 1 to {MAX_CONTEXTS}")
+        contexts = tuple(_read_context(reader) for _ in range(count))
+        return cls(contexts, limit, alphabet, reader.counted())
+
+    def __str__(self) -> str:
+        return f"{self.name}[{len(self.contexts)}]"
+
+
+def _read_context(reader: Reader) -> Context:
+    count = reader.varint()
+    if count > MAX_SOURCES:
+        raise CorruptError(f"a context of {count} sources has more than {MAX_SOURCES}")
+    sources = tuple((reader.varint(), reader.byte()) for _ in range(count))
+    if any(shift > _MAX_SHIFT for _, shift in sources):
+        raise CorruptError(f"a context leaves out more than {_MAX_SHIFT} bits of a code")
+    return sources
