@@ -9,7 +9,7 @@ comes first, sizes are counted before they are allocated, and whatever is wrong 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,11 +20,12 @@ from mdlake.coding.mixing import Context
 from mdlake.columns import flatten, rebuild
 from mdlake.encodings import LEAVES, STEPS, Encoding
 from mdlake.encodings.chain import Budget, Chain, read_chain
-from mdlake.encodings.coded import Rans, Zstd
-from mdlake.encodings.known import Known
+from mdlake.encodings.coded import Huffman, Lzw, Rans, Zstd
+from mdlake.encodings.known import Known, Parent
 from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.protocol import Shape
 from mdlake.errors import CorruptError, InvalidArgumentError, TruncatedError, UnsupportedVersionError
+from mdlake.expressions import Expression
 from mdlake.search import Effort, shortest
 from mdlake.streams import Kind, Stream, kind_of, numbers
 from mdlake.wire import Reader, Writer
@@ -38,27 +39,25 @@ MAX_BYTES = 1 << 32
 """The memory that decoding one block may take unless the caller says otherwise."""
 
 _STATIC: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Rans)
+_ADAPTIVE = tuple(leaf for leaf in LEAVES if leaf not in (Huffman, Lzw))
 _GUARDS: tuple[type[Encoding], ...] = (Zstd, Plain)
 _EFFORTS = {
     "fast": Effort(_STATIC, STEPS, _GUARDS, depth=2, sample=4096, keep=1),
     "default": Effort(_STATIC, STEPS, _GUARDS, depth=3, sample=8192, keep=2),
-    "max": Effort(LEAVES, STEPS, _GUARDS, depth=3, sample=16384, keep=2),
+    "max": Effort(_ADAPTIVE, STEPS, _GUARDS, depth=3, sample=16384, keep=2),
 }
 EFFORTS = tuple(_EFFORTS)
 CODERS = tuple(leaf.name for leaf in LEAVES if leaf not in (Plain, Constant))
 
 
-Codes = NDArray[np.uint32]
-"""Of a column, as `mdlake.codes.codes_of` makes them: uint32 [rows]."""
-
-
 @dataclass(frozen=True)
 class Beside:
-    """What an array is coded with: the columns that its reader decodes first, by number, and contexts over them."""
+    """What an array is coded with: the columns that its reader decodes first, by number, and what to try with them."""
 
     columns: tuple[int, ...]
-    codes: tuple[Codes, ...]
-    contexts: tuple[Context, ...]
+    parents: tuple[Parent, ...]
+    contexts: tuple[Context, ...] = ()
+    formulas: tuple[tuple[str, Expression], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,9 +100,9 @@ def encode_array(
         InvalidArgumentError: an unknown effort or coder, or a type that no block can hold.
     """
     chosen, chains, valid = _effort(effort, coders), [], np.ones(len(array), bool)
-    known = Known(_side_by_side(beside.codes), beside.contexts) if beside and beside.columns else None
+    known = Known(beside.parents, len(array), None, beside.contexts, beside.formulas) if beside else None
     for role, stream in flatten(array):
-        chains.append((Shape.of(stream), shortest(stream, chosen, _known_for(role, known, valid))))
+        chains.append((Shape.of(stream), shortest(stream, chosen, _known_for(role, len(stream), known, valid))))
         valid = numbers(stream).view(bool) if role == "validity" else valid
     return assemble(len(array), chains, beside.columns if beside else ())
 
@@ -126,14 +125,14 @@ def decode_array(
     *,
     length: int,
     crc32: int | None = None,
-    parents: Mapping[int, Codes] | None = None,
+    parents: Mapping[int, Parent] | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> pa.Array:
     """The array of `length` values of `type` that `encode_array` was given.
 
     Args:
         crc32: the checksum that this very block must have, where the container knows it.
-        parents: the codes of the columns that the block was coded with, by number.
+        parents: the columns that the block was coded with, by number.
 
     Raises:
         CorruptError, TruncatedError, UnsupportedVersionError: the bytes are not such a block.
@@ -249,24 +248,21 @@ def _read_parents(data: bytes | memoryview, reader: Reader) -> tuple[int, ...]:
     return tuple(reader.varint() for _ in range(count))
 
 
-def _known_of(columns: tuple[int, ...], parents: Mapping[int, Codes], length: int) -> Known | None:
+def _known_of(columns: tuple[int, ...], parents: Mapping[int, Parent], length: int) -> Known | None:
     if not columns:
         return None
     for column in columns:
-        if column not in parents or len(parents[column]) != length:
+        if column not in parents or len(parents[column].codes) != length:
             raise CorruptError(f"the block was coded with column {column}, which is not there for its {length} rows")
-    return Known(_side_by_side([parents[column] for column in columns]))
+    return Known(tuple(parents[column] for column in columns), length)
 
 
-def _side_by_side(codes: Sequence[Codes]) -> NDArray[np.uint32]:
-    return np.ascontiguousarray(np.stack(codes, axis=1))
-
-
-def _known_for(role: str, known: Known | None, valid: NDArray[np.bool_]) -> Known | None:
+def _known_for(role: str, count: int, known: Known | None, valid: NDArray[np.bool_]) -> Known | None:
     """What is known beside a stream: of all rows for the validity, of those that are not null for their values."""
     if known is None or "." in role:
         return None
-    return known if role == "validity" else known.rows(valid)
+    beside = known if role == "validity" else known.where(valid)
+    return beside if beside.count == count else None
 
 
 class _Streams:
@@ -287,7 +283,7 @@ class _Streams:
             raise CorruptError(
                 f"stream {role!r} holds {shape.count} of kind {shape.kind.name}, expected {count} of {kind.name}"
             )
-        stream = chain.decode(shape, _known_for(role, self._known, self._valid))
+        stream = chain.decode(shape, _known_for(role, shape.count, self._known, self._valid))
         if role == "validity":
             self._valid = numbers(stream) != 0
         return stream

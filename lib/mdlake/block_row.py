@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from mdlake import block
-from mdlake.block import Beside, Codes
-from mdlake.codes import codes_of
+from mdlake.block import Beside
 from mdlake.errors import CorruptError, located
+from mdlake.parents import Column
 from mdlake.search.relations import Reach, Relation, Relations, relate
 
 _REACH = {"max": Reach()}
@@ -34,20 +34,21 @@ def encode_row(
         depth: how many columns, one coded with the other, may have to be read before one: 0 for every column alone,
             None for as many as make it short.
     """
+    known: list[Column | None] = [None] * len(columns)
     relations = Relations(tuple(range(len(columns))), (Relation(),) * len(columns))
-    codes: list[Codes | None] = [None] * len(columns)
     if effort in _REACH and depth != 0:
-        codes = [codes_of(column) for column in columns]
+        known = [Column.of(column) for column in columns]
         reach = _REACH[effort]
-        relations = relate(codes, reach if depth is None else replace(reach, depth=depth))
-    parents = {parent for relation in relations.of for parent in relation.parents}
-    codes = [found if position in parents else None for position, found in enumerate(codes)]
+        relations = relate(known, reach if depth is None else replace(reach, depth=depth))
+    needed = {parent for relation in relations.of for parent in relation.parents}
+    known = [column if position in needed else None for position, column in enumerate(known)]
     for position in relations.order:
         relation = relations.of[position]
-        known = tuple(found for parent in relation.parents if (found := codes[parent]) is not None)
+        parents = tuple(column for parent in relation.parents if (column := known[parent]) is not None)
+        beside = Beside(relation.parents, parents, relation.contexts, relation.formulas) if parents else None
         array, columns[position] = columns[position], pa.nulls(0)
         with located(column=schema.field(position).name):
-            data = block.encode_array(array, effort, coders, Beside(relation.parents, known, relation.contexts))
+            data = block.encode_array(array, effort, coders, beside)
         yield position, array, data
 
 
@@ -66,7 +67,7 @@ class RowDecoder:
 
     def __post_init__(self) -> None:
         self._arrays: dict[int, pa.Array] = {}
-        self._codes: dict[int, Codes] = {}
+        self._known: dict[int, Column] = {}
 
     def column(self, position: int) -> pa.Array:
         """Raises as `block.decode_array`, naming the column."""
@@ -78,18 +79,18 @@ class RowDecoder:
     def _decode(self, position: int) -> pa.Array:
         field = self.schema.field(position)
         with located(column=field.name):
-            known = {parent: self._codes_of(parent) for parent in self.parents.get(position, ())}
+            known = {parent: self._parent(parent) for parent in self.parents.get(position, ())}
             return block.decode_array(
                 self.blocks[position], field.type, length=self.rows, crc32=self.crcs[position], parents=known
             )
 
-    def _codes_of(self, position: int) -> Codes:
-        if position not in self._codes:
-            codes = codes_of(self._arrays[position])
-            if codes is None:
+    def _parent(self, position: int) -> Column:
+        if position not in self._known:
+            column = Column.of(self._arrays[position])
+            if column is None:
                 raise CorruptError(f"column {self.schema.field(position).name!r} cannot be what another is coded with")
-            self._codes[position] = codes
-        return self._codes[position]
+            self._known[position] = column
+        return self._known[position]
 
 
 def ancestors(position: int, parents: Mapping[int, Sequence[int]]) -> list[int]:

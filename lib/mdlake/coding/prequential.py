@@ -11,7 +11,7 @@ from mdlake.coding.mixing import MAX_SOURCES, Context
 from mdlake.kernels import prequential
 
 
-def chances(symbols: np.ndarray, context: Context, parents: NDArray[np.uint32]) -> NDArray[np.float32]:
+def chances(symbols: np.ndarray, context: Context, parents: NDArray[np.uint32] | None = None) -> NDArray[np.float32]:
     """The probability, float32 [n], that a quickly adapting model gives each symbol when it comes."""
     sources, shifts = np.full(MAX_SOURCES, -1, np.int64), np.zeros(MAX_SOURCES, np.int64)
     for m, (source, shift) in enumerate(context):
@@ -19,6 +19,7 @@ def chances(symbols: np.ndarray, context: Context, parents: NDArray[np.uint32]) 
     size = 1 << max(len(symbols) * 2 - 1, 1).bit_length()
     totals, kinds, pairs = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
     found = np.empty(len(symbols), np.float32)
+    parents = np.zeros((len(symbols), 0), np.uint32) if parents is None else parents
     alphabet = int(symbols.max()) + 1 if len(symbols) else 1
     prequential.probabilities(symbols, alphabet, parents, sources, shifts, 0, totals, kinds, pairs, found)
     return found

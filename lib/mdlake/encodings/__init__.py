@@ -9,9 +9,11 @@ from mdlake.encodings.buckets import Buckets
 from mdlake.encodings.coded import Huffman, Lz77, Lzw, Range, Rans, Zstd
 from mdlake.encodings.dictionary import Dictionary
 from mdlake.encodings.floats import Decimal, FloatBits
+from mdlake.encodings.formula import Formula
 from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
 from mdlake.encodings.mixed import Mixed
 from mdlake.encodings.plain import Constant, Plain
+from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Encoding
 from mdlake.encodings.run_length import RunLength
 from mdlake.encodings.text import FrontCoding, Lengths
@@ -29,6 +31,8 @@ STEPS: tuple[type[Encoding], ...] = (
     Buckets,
     Decimal,
     FloatBits,
+    Formula,
+    Predicted,
     Lengths,
     FrontCoding,
 )

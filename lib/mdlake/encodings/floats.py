@@ -35,11 +35,9 @@ class Decimal(Encoding):
     def propose(cls, facts: Facts) -> Iterator[Decimal]:
         if not facts.kind.is_float or facts.runs <= 1:
             return
-        assert isinstance(facts.stream, np.ndarray)
-        misses = [int(np.count_nonzero(~exact_decimals(facts.stream, e)[1])) for e in range(MAX_DIGITS + 1)]
-        best = int(np.argmin(misses))
-        if misses[best] <= 0.2 * facts.count:
-            yield cls(best)
+        digits = decimal_digits(numbers(facts.stream))
+        if np.count_nonzero(~exact_decimals(numbers(facts.stream), digits)[1]) <= 0.2 * facts.count:
+            yield cls(digits)
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Decimal, tuple[Stream, ...]] | None:
         stream = numbers(stream)
@@ -120,6 +118,12 @@ class FloatBits(Encoding):
 
     def __str__(self) -> str:
         return self.name
+
+
+def decimal_digits(values: np.ndarray) -> int:
+    """How many digits after the point make the most of these floats exact; the fewest of those that do."""
+    misses = [int(np.count_nonzero(~exact_decimals(values, digits)[1])) for digits in range(MAX_DIGITS + 1)]
+    return int(np.argmin(misses))
 
 
 def exact_decimals(values: np.ndarray, digits: int) -> tuple[np.ndarray, np.ndarray]:

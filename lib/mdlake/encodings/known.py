@@ -1,41 +1,75 @@
-"""What is known beside a stream: for each of its values, the codes of other columns in the same row."""
+"""What is known beside a stream: for each of its values, those of other columns in the same row."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdlake.coding.mixing import Context
+from mdlake.expressions import Expression
+
+Codes = NDArray[np.uint32]
+Numbers = NDArray[np.int64]
+
+
+class Parent:
+    """A column that has been decoded: one code and perhaps one number for each of its rows, made when asked for."""
+
+    @cached_property
+    def codes(self) -> Codes:
+        raise NotImplementedError
+
+    @cached_property
+    def numbers(self) -> Numbers | None:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """`codes`: uint32 [values, parents]. `contexts`: what an encoder may try with them; a decoder needs none."""
+    """`rows`: which of the parents' rows the stream's values are of, in order; None for all.
 
-    codes: NDArray[np.uint32]
+    `contexts` and `formulas` are what an encoder may try with the parents; a decoder needs neither.
+    """
+
+    parents: tuple[Parent, ...]
+    count: int
+    rows: NDArray[np.intp] | None = None
     contexts: tuple[Context, ...] = ()
+    formulas: tuple[tuple[str, Expression], ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.codes)
+    @cached_property
+    def codes(self) -> Codes:
+        """uint32 [values, parents]."""
+        columns = [self._chosen(parent.codes) for parent in self.parents]
+        return np.ascontiguousarray(np.stack(columns, axis=1)) if columns else np.zeros((self.count, 0), np.uint32)
 
-    @property
-    def parents(self) -> int:
-        return self.codes.shape[1]
+    def numbers(self, parent: int) -> Numbers | None:
+        """int64 [values], or None where this parent is no column of numbers."""
+        if parent >= len(self.parents) or (found := self.parents[parent].numbers) is None:
+            return None
+        return self._chosen(found)
+
+    def where(self, valid: NDArray[np.bool_]) -> Known:
+        """Of some values only, such as those that are not null."""
+        return self if bool(valid.all()) else self._of(np.flatnonzero(valid))
 
     def beside(self, count: int) -> Known | None:
         """For a child of this stream with `count` values: the same if it has as many, the last if it has one less
         (differences), nothing if its values are no longer those of the rows."""
-        if count == len(self):
+        if count == self.count:
             return self
-        return Known(self.codes[1:], self.contexts) if count == len(self) - 1 else None
-
-    def rows(self, chosen: NDArray[np.bool_]) -> Known:
-        """Of some values only, such as those that are not null."""
-        return self if bool(chosen.all()) else Known(self.codes[chosen], self.contexts)
+        return self._of(np.arange(1, self.count)) if count == self.count - 1 else None
 
     def stretches(self, starts: Sequence[int], length: int) -> Known:
         """Of a sample."""
-        return Known(np.concatenate([self.codes[start : start + length] for start in starts]), self.contexts)
+        return self._of(np.concatenate([np.arange(start, start + length) for start in starts]))
+
+    def _of(self, chosen: NDArray[np.intp]) -> Known:
+        return replace(self, count=len(chosen), rows=chosen if self.rows is None else self.rows[chosen])
+
+    def _chosen(self, values: np.ndarray) -> np.ndarray:
+        return values if self.rows is None else values[self.rows]

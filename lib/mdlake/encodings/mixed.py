@@ -26,6 +26,8 @@ from mdlake.streams import kind_of, numbers
 
 ALONE: tuple[Context, ...] = ((), ((0, 0),), ((0, 0), (1, 0)))
 """No context, the previous symbol, the two previous symbols."""
+QUICK = 7
+"""So many contexts, the first, are enough for an estimate."""
 LIMITS = 255, 1023
 _MAX_SHIFT = 31
 
@@ -52,7 +54,7 @@ class Mixed(Encoding):
         """By a quick adaptive model on the sample's later half, when it has learned what it can there."""
         symbols = symbols_of(numbers(facts.stream))
         codes = facts.known.codes if facts.known else np.zeros((facts.count, 0), np.uint32)
-        return cost(symbols, self.contexts, codes) / 8 * facts.scale + 0.4 * facts.full_distinct + 40
+        return cost(symbols, self.contexts[:QUICK], codes) / 8 * facts.scale + 0.4 * facts.full_distinct + 40
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Mixed, tuple[Stream, ...]] | None:
         stream = numbers(stream)

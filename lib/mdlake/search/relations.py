@@ -7,17 +7,21 @@ distributions with dependence trees" (1968), made directed and given more than o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.coding.prequential import bits, chances
+from mdlake.encodings.known import Codes, Numbers, Parent
+from mdlake.expressions import Expression
+from mdlake.search.formulas import Found, formulas
+from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import places
 
-Codes = NDArray[np.uint32]
 ENOUGH = 0.005
 """A context is kept if it saves this share of what a column takes, or more."""
 
@@ -34,10 +38,11 @@ class Reach:
 
 @dataclass(frozen=True)
 class Relation:
-    """What one column is coded with: positions of columns coded before it, and contexts over them."""
+    """What one column is coded with: positions of columns coded before it, and contexts and formulas over them."""
 
     parents: tuple[int, ...] = ()
     contexts: tuple[Context, ...] = ()
+    formulas: tuple[tuple[str, Expression], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,64 +53,96 @@ class Relations:
     of: tuple[Relation, ...]
 
 
-def relate(columns: Sequence[Codes | None], reach: Reach) -> Relations:
+def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     """The relations of a table's columns (None: a column that takes no part). Deterministic."""
-    usable = [i for i, codes in enumerate(columns) if codes is not None and len(codes) and codes.min() < codes.max()]
-    others = [i for i in range(len(columns)) if i not in usable]
+    sampled = {i: s for i, column in enumerate(columns) if column and (s := _sampled(column, reach.sample)).varies}
     relations = [Relation()] * len(columns)
-    if len(usable) < 2 or reach.depth < 1:
+    if len(sampled) < 2 or reach.depth < 1:
         return Relations(tuple(range(len(columns))), tuple(relations))
-    sampled = [_sampled(columns[i], reach.sample) for i in usable]
-    alone = [min(bits(chances(c, context, _no_parent(c))) for context in ((), ((0, 0),))) for c in sampled]
-    pairs = _sieve(sampled)
-    order = _order(alone, pairs)
-    depths = [0] * len(usable)
+    alone = {j: _alone(sample.codes) for j, sample in sampled.items()}
+    pairs = {(j, k): _given(sampled[j], sampled[k]) for j, k in permutations(sampled, 2)}
+    figures = {j: sample.numbers for j, sample in sampled.items() if sample.numbers is not None}
+    known = {j: formulas(j, figures, min(alone[j], *(pairs[j, k] for k in sampled if k != j))) for j in figures}
+    options = [option for j in sampled for option in _options(j, sampled, alone[j], pairs, known.get(j, ()))]
+    order = cheapest_order(options)
+    depths = dict.fromkeys(sampled, 0)
     for place, j in enumerate(order):
-        before = [k for k in order[:place] if depths[k] < reach.depth]
-        relation = _contexts(
-            sampled, j, sorted(before, key=lambda k: pairs[j, k])[: 2 * reach.parents], alone[j], reach
-        )
-        depths[j] = 1 + max((depths[k] for k in relation.parents), default=-1)
-        relations[usable[j]] = Relation(tuple(usable[k] for k in relation.parents), relation.contexts)
-    return Relations((*(usable[j] for j in order), *others), tuple(relations))
+        before = {k for k in order[:place] if depths[k] < reach.depth}
+        near = sorted(before, key=lambda k: pairs[j, k])[: 2 * reach.parents]
+        relation = _contexts({k: sampled[k].codes for k in (j, *near)}, j, near, reach)
+        formula = next((f for f in known.get(j, []) if before.issuperset(f.expression.parents)), None)
+        relations[j] = _with_formula(relation, formula)
+        depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
+    others = (i for i in range(len(columns)) if i not in sampled)
+    return Relations((*order, *others), tuple(relations))
 
 
-def _no_parent(codes: Codes) -> Codes:
-    return np.zeros((len(codes), 0), np.uint32)
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Some rows of a column: codes without gaps, and its numbers if it has them."""
+
+    codes: Codes
+    numbers: Numbers | None
+
+    @property
+    def varies(self) -> bool:
+        return len(self.codes) > 0 and int(self.codes.max()) > 0
 
 
-def _sampled(codes: Codes | None, size: int) -> Codes:
-    assert codes is not None
-    starts, length = places(len(codes), size)
-    part = np.concatenate([codes[start : start + length] for start in starts])
-    return np.unique(part, return_inverse=True)[1].astype(np.uint32)
+def _sampled(column: Parent, size: int) -> _Sample:
+    starts, length = places(len(column.codes), size)
+
+    def part(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values[start : start + length] for start in starts])
+
+    numbers = part(column.numbers) if column.numbers is not None else None
+    return _Sample(np.unique(part(column.codes), return_inverse=True)[1].astype(np.uint32), numbers)
 
 
-def _sieve(sampled: Sequence[Codes]) -> NDArray[np.float64]:
-    """[j, k]: bits of column j where column k is known."""
-    found = np.zeros((len(sampled), len(sampled)))
-    for j, k in ((j, k) for j in range(len(sampled)) for k in range(len(sampled)) if j != k):
-        found[j, k] = bits(chances(sampled[j], ((PREVIOUS, 0),), sampled[k][:, None]))
-    return found
+def _alone(codes: Codes) -> float:
+    """Bits of a column by itself: of its values, of its values after the one before, or of its steps."""
+    steps = np.unique(np.diff(codes.astype(np.int64)), return_inverse=True)[1].astype(np.uint32)
+    return min(bits(chances(codes, ())), bits(chances(codes, ((0, 0),))), bits(chances(steps, ())))
 
 
-def _order(alone: Sequence[float], pairs: NDArray[np.float64]) -> list[int]:
-    """Always the column next that is cheapest given one of those before."""
-    left, order = list(range(len(alone))), []
-    costs = list(alone)
-    while left:
-        j = min(left, key=lambda k: (costs[k], k))
-        left.remove(j)
-        order.append(j)
-        for k in left:
-            costs[k] = min(costs[k], pairs[k, j])
-    return order
+def _given(child: _Sample, parent: _Sample) -> float:
+    return bits(chances(child.codes, ((PREVIOUS, 0),), parent.codes[:, None]))
 
 
-def _contexts(sampled: Sequence[Codes], j: int, near: Sequence[int], alone: float, reach: Reach) -> Relation:
+def _options(
+    j: int,
+    sampled: Mapping[int, _Sample],
+    alone: float,
+    pairs: Mapping[tuple[int, int], float],
+    known: Sequence[Found],
+) -> Iterator[Option]:
+    """What column j may take: by itself, with one parent, with two of the best six, by a formula."""
+    yield Option(j, frozenset(), alone)
+    singles = sorted((k for k in sampled if k != j), key=lambda k: (pairs[j, k], k))
+    for k in singles:
+        if pairs[j, k] < alone:
+            yield Option(j, frozenset({k}), pairs[j, k])
+    for one, other in combinations(singles[:6], 2):
+        both = np.stack([sampled[one].codes, sampled[other].codes], 1)
+        price = bits(chances(sampled[j].codes, ((PREVIOUS, 0), (PREVIOUS + 1, 0)), both))
+        if price < min(pairs[j, one], pairs[j, other], alone):
+            yield Option(j, frozenset({one, other}), price)
+    for formula in known[:4]:
+        yield Option(j, frozenset(formula.expression.parents), formula.bits)
+
+
+def _with_formula(relation: Relation, formula: Found | None) -> Relation:
+    if formula is None:
+        return relation
+    parents = (*relation.parents, *(p for p in formula.expression.parents if p not in relation.parents))
+    expression = formula.expression.renumbered({parent: place for place, parent in enumerate(parents)})
+    return Relation(parents, relation.contexts, ((formula.how, expression),))
+
+
+def _contexts(sampled: Mapping[int, Codes], j: int, near: Sequence[int], reach: Reach) -> Relation:
     """Contexts for column j over `near`, best first: those whose predictions complement each other."""
     symbols = sampled[j]
-    parents = np.stack([sampled[k] for k in near], 1) if near else _no_parent(symbols)
+    parents = np.stack([sampled[k] for k in near], 1) if near else np.zeros((len(symbols), 0), np.uint32)
     tried: dict[Context, NDArray[np.float32]] = {}
 
     def measure(context: Context) -> float:
@@ -121,7 +158,7 @@ def _contexts(sampled: Sequence[Codes], j: int, near: Sequence[int], alone: floa
         wider = {tuple(sorted({*a, *b})) for a in level[:5] for b in [*best, ((0, 0),)]} - set(tried)
         costs = {context: measure(context) for context in sorted(wider)}
         level = sorted(costs, key=lambda c: costs[c])[:5]
-    start = np.mean([chances(symbols, context, parents) for context in ((), ((0, 0),))], axis=0)
+    start = np.mean([chances(symbols, context) for context in ((), ((0, 0),))], axis=0)
     chosen: list[Context] = []
     together, cost = start, bits(start)
     while len(chosen) < reach.contexts:

@@ -1,0 +1,95 @@
+"""Formula: a value as what an expression over other columns does not explain of it.
+
+`how` says what remains: the difference `value - f`; the quotient `value // f`, with the remainder beside it; the
+difference on a clock of 1440 minutes, for times written HHMM. What comes back is corrected by the second child, which
+is all zeros where the formula fits exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from mdlake.encodings.known import Known
+from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
+from mdlake.errors import CorruptError
+from mdlake.expressions import Expression, Numbers, clock, floor_divide, minutes
+from mdlake.streams import kind_of, numbers
+
+HOW = "difference", "quotient", "clock"
+DAY = 1440
+
+
+def unexplained(how: str, values: Numbers, explained: Numbers) -> Numbers:
+    """What remains of the values."""
+    if how == "quotient":
+        return floor_divide(values, explained)
+    if how == "clock":
+        return (minutes(values) - explained) % DAY
+    return values - explained
+
+
+def explained_again(how: str, remains: Numbers, explained: Numbers) -> Numbers:
+    """The values, up to a correction."""
+    if how == "quotient":
+        return remains * explained
+    if how == "clock":
+        return clock((remains + explained) % DAY)
+    return remains + explained
+
+
+@dataclass(frozen=True)
+class Formula(Encoding):
+    """Children, both int64 and one for each value: what remains, and the corrections."""
+
+    id: ClassVar[int] = 23
+    name: ClassVar[str] = "formula"
+    how: str = HOW[0]
+    expression: Expression = field(default=Expression(()))
+
+    @classmethod
+    def propose(cls, facts: Facts) -> Iterator[Formula]:
+        if facts.known and facts.kind.is_integer and facts.runs > 1:
+            for how, expression in facts.known.formulas:
+                yield cls(how, expression)
+
+    def encode(self, stream: Stream, known: Known | None = None) -> tuple[Formula, tuple[Stream, ...]] | None:
+        if known is None or isinstance(stream, np.ndarray) is False or not kind_of(stream).is_integer:
+            return None
+        values = _as_int64(numbers(stream))
+        explained = self.expression.evaluate(known.numbers, known.count)
+        remains = unexplained(self.how, values, explained)
+        return self, (remains, values - explained_again(self.how, remains, explained))
+
+    def children(self, shape: Shape) -> tuple[Shape, ...]:
+        return Shape(Kind.I64, shape.count), Shape(Kind.I64, shape.count)
+
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
+        if known is None or known.count != shape.count:
+            raise CorruptError("a formula needs columns that are not there")
+        remains, corrections = map(numbers, children)
+        explained = self.expression.evaluate(known.numbers, known.count)
+        values = explained_again(self.how, remains, explained) + corrections
+        return values.view(np.uint64).astype(shape.kind.unsigned.dtype).view(shape.kind.dtype)
+
+    def write(self, writer: Writer) -> None:
+        writer.byte(HOW.index(self.how))
+        self.expression.write(writer)
+
+    @classmethod
+    def read(cls, reader: Reader, shape: Shape) -> Formula:
+        how = reader.byte()
+        if how >= len(HOW) or not shape.kind.is_integer:
+            raise CorruptError(f"no formula of way {how} gives {shape.kind.name}")
+        return cls(HOW[how], Expression.read(reader))
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.how} {self.expression}]"
+
+
+def _as_int64(values: np.ndarray) -> Numbers:
+    """Every width as 64 bits; unsigned 64-bit values keep their bits."""
+    return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)

@@ -1,0 +1,149 @@
+"""Small programs over the numbers of a row: what a formula computes. All in 64-bit integers, wrapping, so that every
+machine gets the same; dividing by nothing gives nothing. FORMAT.md, "formula", has the operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdlake.errors import CorruptError
+from mdlake.wire import Reader, Writer
+
+Numbers = NDArray[np.int64]
+MAX_STEPS = 32
+
+
+def minutes(clock: Numbers) -> Numbers:
+    """Minutes since midnight of a time written HHMM."""
+    return clock // 100 * 60 + clock % 100
+
+
+def clock(minutes_: Numbers) -> Numbers:
+    """The time written HHMM so many minutes after midnight."""
+    return minutes_ // 60 * 100 + minutes_ % 60
+
+
+def floor_divide(left: Numbers, right: Numbers) -> Numbers:
+    safe = np.where((right == 0) | (right == -1), 1, right)  # -1 apart: the least number has no opposite
+    return np.where(right == 0, 0, np.where(right == -1, -left, left // safe))
+
+
+def modulo(left: Numbers, right: Numbers) -> Numbers:
+    safe = np.where((right == 0) | (right == -1), 1, right)
+    return left % safe
+
+
+def nearest(left: Numbers, right: Numbers) -> Numbers:
+    """left / right to the nearest whole number, halves up."""
+    return floor_divide(2 * left + right, 2 * right)
+
+
+BINARY: Mapping[int, tuple[str, Callable[[Numbers, Numbers], Numbers]]] = {
+    2: ("+", np.add),
+    3: ("-", np.subtract),
+    4: ("*", np.multiply),
+    5: ("//", floor_divide),
+    6: ("%", modulo),
+    7: ("/", nearest),
+}
+UNARY: Mapping[int, tuple[str, Callable[[Numbers], Numbers]]] = {8: ("minutes", minutes), 9: ("clock", clock)}
+_PARENT, _CONSTANT = 0, 1
+_BY_NAME = {name: code for code, (name, _) in (*BINARY.items(), *UNARY.items())}
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Steps in postfix order: (0, parent), (1, constant), (operation, 0)."""
+
+    steps: tuple[tuple[int, int], ...]
+
+    @staticmethod
+    def parent(number: int) -> Expression:
+        return Expression(((_PARENT, number),))
+
+    @staticmethod
+    def constant(value: int) -> Expression:
+        return Expression(((_CONSTANT, value),))
+
+    def __call__(self, name: str, *others: Expression | int) -> Expression:
+        """This, and what an operation of that name does with it: `x("-", y)`, `x("minutes")`."""
+        steps = self.steps
+        for other in others:
+            steps += (Expression.constant(other) if isinstance(other, int) else other).steps
+        return Expression((*steps, (_BY_NAME[name], 0)))
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        return tuple(sorted({value for code, value in self.steps if code == _PARENT}))
+
+    def renumbered(self, places: Mapping[int, int]) -> Expression:
+        return Expression(tuple((c, places[v]) if c == _PARENT else (c, v) for c, v in self.steps))
+
+    def evaluate(self, numbers: Callable[[int], Numbers | None], count: int) -> Numbers:
+        """int64 [count]; `numbers` gives a parent's.
+
+        Raises:
+            CorruptError: the steps make no expression, or a parent has no numbers.
+        """
+        stack: list[Numbers] = []
+        for code, value in self.steps:
+            needed = 2 if code in BINARY else 1 if code in UNARY else 0
+            if len(stack) < needed:
+                raise CorruptError("a formula's operation lacks an operand")
+            if code in BINARY:
+                right, left = stack.pop(), stack.pop()
+                with np.errstate(over="ignore"):
+                    stack.append(BINARY[code][1](left, right))
+            elif code in UNARY:
+                stack.append(UNARY[code][1](stack.pop()))
+            else:
+                found = numbers(value) if code == _PARENT else np.full(count, value, np.int64)
+                if found is None:
+                    raise CorruptError(f"a formula asks for the numbers of parent {value}, which has none")
+                stack.append(found)
+        if len(stack) != 1:
+            raise CorruptError(f"a formula leaves {len(stack)} results")
+        return stack[0]
+
+    def write(self, writer: Writer) -> None:
+        writer.varint(len(self.steps))
+        for code, value in self.steps:
+            writer.byte(code)
+            if code == _PARENT:
+                writer.varint(value)
+            elif code == _CONSTANT:
+                writer.varint(value << 1 if value >= 0 else (-value << 1) - 1)
+
+    @staticmethod
+    def read(reader: Reader) -> Expression:
+        count = reader.varint()
+        if not 1 <= count <= MAX_STEPS:
+            raise CorruptError(f"a formula of {count} steps, not 1 to {MAX_STEPS}")
+        steps = []
+        for _ in range(count):
+            code = reader.byte()
+            if code not in (_PARENT, _CONSTANT, *BINARY, *UNARY):
+                raise CorruptError(f"a formula has no operation {code}")
+            value = reader.varint() if code in (_PARENT, _CONSTANT) else 0
+            if code == _CONSTANT:
+                value = (value >> 1) if not value & 1 else -((value + 1) >> 1)
+                if not -(1 << 62) < value < 1 << 62:
+                    raise CorruptError("a formula's constant is too large")
+            steps.append((code, value))
+        return Expression(tuple(steps))
+
+    def __str__(self) -> str:
+        stack: list[str] = []
+        for code, value in self.steps:
+            if code in BINARY:
+                right, left = stack.pop(), stack.pop()
+                stack.append(f"({left} {BINARY[code][0]} {right})")
+            elif code in UNARY:
+                stack.append(f"{UNARY[code][0]}({stack.pop()})")
+            else:
+                stack.append(f"parent{value}" if code == _PARENT else str(value))
+        return stack[-1]

@@ -1,0 +1,284 @@
+"""Text, mixed: each bit of a byte is predicted under many contexts at once, as lpaq and paq8 do.
+
+A context has a line of SLOTS bytes for each nibble: a tag and the bit histories of the 15 decisions of four bits. A
+history is a small number (how many zeros and ones, and which was last: `coding.text_mixing.histories`); what it means
+is learned, for each context apart (`meanings`). The predictions, and that of the longest match, are mixed in the
+logistic domain by two sets of weights that learn; two tables correct the outcome. Mahoney, "Adaptive weighing of
+context models" (2005), and his lpaq and ZPAQ; contexts of falling order are those of Cleary and Witten, "Data
+compression using adaptive coding and partial string matching" (1984). All in integers, so every machine computes the
+same. FORMAT.md, "text_mixed", has the arithmetic.
+
+    meaning   bits 0-9: how often used; bits 10-31: the probability of a 1, in 1 / 2**22
+    stretch   ln(p / (1 - p)), in 1 / 256
+    weight    in 1 / 2**16
+"""
+
+import numpy as np
+from numba import int32, int64, njit, uint8, uint32, uint64
+
+from mdlake.kernels.range_coder import byte_at, finish, settled, split
+
+COMPILED_IN = "5e4ba2cd4522d7b9"
+
+SLOTS = 16
+INPUTS = 16
+MAX_CONTEXTS = INPUTS - 2
+FARTHEST = 3071  # stretch
+SEEN = (1 << 10) - 1
+SOURCES = 13  # before the parents
+TOKENS = 64
+LONGEST = 47  # of a match, as far as it counts
+SHORTEST = 5
+LEVELS = 16  # of what a match is worth by its length
+APM_STEPS = 33
+APM_WIDTH = 2 * (FARTHEST + 1) // (APM_STEPS - 1)
+LOST = -1
+
+
+@njit(cache=True, nogil=True)
+def mixed_hash(hash_, value):
+    x = uint32((hash_ ^ value) * uint32(0x9E3779B1))
+    return uint32(x ^ (x >> uint32(15)))
+
+
+@njit(cache=True, nogil=True)
+def line_of(lines, mask, hash_):
+    """Where the line of a hash begins: found, or made in place of the least used of three."""
+    x = uint32(hash_ * uint32(0xC2B2AE35))
+    x = uint32(x ^ (x >> uint32(16)))
+    tag = uint8(uint32(x * uint32(0x2545F491)) >> uint32(24))
+    first = (uint64(x) & mask) * uint64(SLOTS)
+    if lines[first] == tag:
+        return first
+    second = first ^ uint64(SLOTS)
+    if lines[second] == tag:
+        return second
+    third = first ^ uint64(2 * SLOTS)
+    if lines[third] == tag:
+        return third
+    if lines[second + uint64(1)] < lines[first + uint64(1)]:
+        first = second
+    if lines[third + uint64(1)] < lines[first + uint64(1)]:
+        first = third
+    lines[first] = tag
+    for slot in range(1, SLOTS):
+        lines[first + uint64(slot)] = uint8(0)
+    return first
+
+
+@njit(inline="always")
+def code_bit(decoding, bit, probability, low, high, code, position, coming, going):
+    """One decision of the range coder: its bit, and the coder's new state."""
+    middle = split(low, high, probability)
+    if decoding:
+        bit = int64(code <= middle)
+    if bit:
+        high = middle
+    else:
+        low = middle + uint64(1)
+    while settled(low, high):
+        if decoding:
+            code = (code << uint64(8)) | byte_at(coming, position)
+        else:
+            going[position] = uint8(high >> uint64(56))
+        position += 1
+        low, high = low << uint64(8), (high << uint64(8)) | uint64(0xFF)
+    return bit, low, high, code, position
+
+
+@njit(cache=True, nogil=True)
+def mixed(weights, chosen, says):
+    """The weighed sum of what the inputs say."""
+    total = int64(0)
+    for k in range(says.size):
+        total += int64(weights[chosen, k]) * says[k]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def correct(weights, chosen, says, error):
+    """Moves weights so that the error would have been smaller."""
+    for k in range(says.size):
+        weights[chosen, k] += int32(int32(int32(says[k] * error) + int32(0x2000)) >> 14)
+
+
+@njit(cache=True, nogil=True)
+def learned(entry, bit, limit, rates):
+    """A meaning after another bit."""
+    seen = entry & uint32(SEEN)
+    estimate = int64(entry >> uint32(10))
+    estimate += ((bit * ((1 << 22) - 1) - estimate) * rates[seen]) >> 16
+    return uint32(uint32(estimate) << uint32(10)) | min(seen + uint32(1), uint32(limit))
+
+
+@njit(cache=True, nogil=True)
+def code_text(
+    decoding, text, ends, terminator, parents, contexts, limit, stretch, squash, rates, words, following,
+    lines, meanings, match_meanings, by_byte, by_match, corrections, pair_corrections, heads, coming, going,
+):  # fmt: skip
+    """Writes the stream of the text into `going`, or fills text and ends from the stream `coming`.
+
+    `text` holds the strings, each with a terminator behind it, at `ends`. Returns the size of the stream; when
+    decoding, how many bytes are settled, and `going` gets what the encoder would end with after them, behind their
+    number; LOST if the text, or what it becomes, is larger than the array for it.
+    """
+    count = contexts.shape[0]
+    mask = uint64(lines.size // SLOTS - 1)
+    head_mask = uint32(heads.size - 1)
+    pair_mask = int64(pair_corrections.shape[0] - 1)
+    row = np.zeros(SOURCES + parents.shape[1], np.uint32)
+    hashes = np.zeros(INPUTS, np.uint32)
+    found = np.zeros(INPUTS, np.uint64)
+    states = np.zeros(INPUTS, np.uint8)
+    says = np.zeros(INPUTS, np.int32)
+    says[count + 1] = 256
+    token_starts = np.zeros((2, TOKENS), np.int64)
+    low, high, code = uint64(0), uint64(0xFFFFFFFFFFFFFFFF), uint64(0)
+    position = 0
+    if decoding:
+        for position in range(8):
+            code = (code << uint64(8)) | byte_at(coming, position)
+        position = 8
+    ending = uint32(1 << 31)
+    i, ended, start = 0, 0, 0
+    before, before_end, above, tokens, before_tokens = 0, -1, 0, 0, 0
+    recent, older = uint32(0), uint32(0)
+    word, word1, word2, prefix = uint32(0), uint32(0), uint32(0), uint32(0)
+    match, length = 0, 0
+    for j in range(parents.shape[1]):
+        row[SOURCES + j] = parents[0, j] if ends.size else 0
+    while ended < ends.size:
+        if i >= text.size or (not decoding and position + 160 > going.size):
+            return LOST
+        row[0] = recent & uint32(0xFF)
+        row[1] = recent & uint32(0xFFFF)
+        row[2] = recent & uint32(0xFFFFFF)
+        row[3] = recent
+        row[4] = older & uint32(0xFF)
+        row[5] = older & uint32(0xFFFF)
+        row[6] = word
+        row[7] = word1
+        row[8] = word2
+        row[9] = uint32(min(i - start, 255))
+        row[10] = uint32(text[above]) + uint32(1) if above <= before_end else uint32(0)
+        row[11] = uint32(text[above + 1]) + uint32(1) if above + 1 <= before_end else uint32(0)
+        row[12] = prefix
+        for k in range(count):
+            x = uint32(k * 0x3D4D51CB + 0x1B873593)
+            for m in range(contexts.shape[1]):
+                if contexts[k, m] < 0:
+                    break
+                x = mixed_hash(x, row[contexts[k, m]])
+            hashes[k] = x
+        expected = int64(text[match]) + 256 if length else 0
+        worth = 0
+        if length:
+            worth = min(length, 15) if length < 16 else min(12 + (length >> 2), 23)
+        byte = int64(text[i])
+        partial = 1
+        for shift in range(7, -1, -1):
+            if shift == 7 or shift == 3:
+                for k in range(count):
+                    x = hashes[k] if shift == 7 else mixed_hash(hashes[k], uint32(partial))
+                    found[k] = line_of(lines, mask, x)
+                node = uint64(1)
+            for k in range(count):
+                state = lines[found[k] + node]
+                states[k] = state
+                says[k] = stretch[meanings[k, state] >> uint32(20)]
+            guess, group = 0, 0
+            says[count] = 0
+            if length:
+                if expected >> (shift + 1) == partial:
+                    guess = 2 * worth + ((expected >> shift) & 1)
+                    says[count] = stretch[match_meanings[guess] >> uint32(20)]
+                    group = 1 + (worth >> 1)
+                else:
+                    length = 0
+            chosen = group * 8 + shift
+            first, second = mixed(by_byte, partial, says), mixed(by_match, chosen, says)
+            first = min(max(first >> 16, -FARTHEST), FARTHEST)
+            second = min(max(second >> 16, -FARTHEST), FARTHEST)
+            place = ((first + second) >> 1) + FARTHEST + 1
+            step, part = place // APM_WIDTH, place % APM_WIDTH
+            own = group * 256 + partial
+            pair = int64(((int64(row[0]) << 8 | partial) * 0x9E3779B1 >> 9) & pair_mask)
+            corrected = corrections[own, step] * (APM_WIDTH - part) + corrections[own, step + 1] * part
+            paired = pair_corrections[pair, step] * (APM_WIDTH - part) + pair_corrections[pair, step + 1] * part
+            probability = (2 * int64(squash[place]) + (corrected + paired) // (APM_WIDTH << 6)) >> 2
+            probability = min(max(probability, 1), 65535)
+            bit, low, high, code, position = code_bit(
+                decoding, (byte >> shift) & 1, probability, low, high, code, position, coming, going
+            )
+            truth = bit * ((1 << 22) - 1)
+            nearest = step + (2 * part >= APM_WIDTH)
+            corrections[own, nearest] += (truth - corrections[own, nearest]) >> 7
+            pair_corrections[pair, nearest] += (truth - pair_corrections[pair, nearest]) >> 7
+            truth = bit * ((1 << 16) - 1)
+            error = int32(int64(truth - squash[first + FARTHEST + 1]) * 6 >> 4)
+            other_error = int32(int64(truth - squash[second + FARTHEST + 1]) * 2 >> 4)
+            correct(by_byte, partial, says, error)
+            correct(by_match, chosen, says, other_error)
+            for k in range(count):
+                state = states[k]
+                lines[found[k] + node] = following[state, bit]
+                meanings[k, state] = learned(meanings[k, state], bit, limit, rates)
+            if guess:
+                match_meanings[guess] = learned(match_meanings[guess], bit, 1023, rates)
+            node = uint64(2) * node + uint64(bit)
+            partial = 2 * partial + bit
+        byte = partial - 256
+        if decoding:
+            text[i] = uint8(byte)
+        final = False
+        if byte == terminator:
+            bit = int64(ends[ended] == i)
+            probability = min(max(int64(ending >> uint32(16)), 1), 65535)
+            bit, low, high, code, position = code_bit(
+                decoding, bit, probability, low, high, code, position, coming, going
+            )
+            ending = learned(ending, bit, SEEN, rates)
+            final = bit == 1
+        older = uint32(older << uint32(8)) | (recent >> uint32(24))
+        recent = uint32(recent << uint32(8)) | uint32(byte)
+        folded = words[byte]
+        if folded:
+            word = mixed_hash(word, uint32(folded))
+        elif word:
+            word, word1, word2 = uint32(0), word, word1
+        i += 1
+        if length:
+            match += 1
+            length = min(length + 1, 255)
+        x = mixed_hash(mixed_hash(uint32(0), recent), older & uint32(0xFFFF)) & head_mask
+        if length == 0:
+            match = int64(heads[x])
+            if match:
+                while length < LONGEST and length < match and text[match - 1 - length] == text[i - 1 - length]:
+                    length += 1
+                if length < SHORTEST:
+                    length = 0
+        heads[x] = i
+        prefix = mixed_hash(prefix, uint32(byte + 1))
+        above += 1
+        if folded == 0:
+            tokens += 1
+            if tokens < TOKENS:
+                token_starts[ended & 1, tokens] = i
+                above = token_starts[1 - (ended & 1), tokens] if tokens <= before_tokens else before_end
+        if final:
+            ends[ended] = i - 1
+            before, before_end, before_tokens = start, i - 1, min(tokens - 1, TOKENS - 1)
+            above, tokens, start = before, 0, i
+            ended += 1
+            token_starts[ended & 1, 0] = start
+            word, word1, word2, prefix = uint32(0), uint32(0), uint32(0), uint32(0)
+            if ended < ends.size:
+                for j in range(parents.shape[1]):
+                    row[SOURCES + j] = parents[ended, j]
+    if decoding:
+        if i < text.size:
+            return LOST
+        going[0] = finish(low, high, going, 1) - 1
+        return position - 8
+    return finish(low, high, going, position)
