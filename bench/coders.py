@@ -1,6 +1,6 @@
 """Speed and size of each entropy coder on one core, beside peers in the same run.
 
-    python bench/coders.py [--count 2000000] [--seconds 1.0]
+    python -m bench.coders [--count 2000000] [--seconds 1.0]
 
 Peers: Zstandard level 1, and constriction's range-ANS if that package is installed. Prints a table and
 writes bench/results/coders-DATE.csv. Bits per symbol count every byte of the payload; the entropy is of
@@ -13,8 +13,6 @@ import argparse
 import csv
 import datetime
 import importlib.util
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from bench.machine import machine
 from mdlake.coding import CODERS, Coder, ZstdCoder
 from mdlake.coding.coder import symbol_dtype
 
@@ -97,13 +96,6 @@ def measure(coder: Coder, symbols: np.ndarray, alphabet: int, seconds: float) ->
     encode = best_time(lambda: coder.encode(symbols, alphabet), seconds)
     decode = best_time(lambda: coder.decode(payload, symbols.size, alphabet), seconds)
     return symbols.size / encode / 1e6, symbols.size / decode / 1e6, 8 * len(payload) / symbols.size
-
-
-def machine() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def main() -> None:

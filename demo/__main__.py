@@ -17,7 +17,7 @@ from demo.ledger import Ledger
 from demo.stages import ROOT, Setting, stages
 from demo.summary import summary
 from jobs import bundle
-from mdlake.errors import MdlakeError
+from mdlake.errors import InvalidArgumentError, MdlakeError
 from mdlake.lake.store import open_store
 from mdlake.lake.url import LOCAL, parse_url
 
@@ -68,7 +68,18 @@ def _setting() -> Setting:
     given = parser.parse_args()
     if not 100 <= given.rows <= ROWS:
         parser.error(f"--rows is between 100 and {ROWS}")
+    if given.recipe:
+        _check_recipe(parser, given.recipe)
     return Setting(parse_url(given.lake).url, given.spark, given.ray, given.rows, given.recipe)
+
+
+def _check_recipe(parser: argparse.ArgumentParser, name: str) -> None:
+    from ray_tasks.recipe import load_recipe  # imports torch
+
+    try:
+        load_recipe(name)
+    except InvalidArgumentError as error:
+        parser.error(str(error))
 
 
 def _logs(setting: Setting) -> Path:

@@ -72,6 +72,7 @@ def stages(setting: Setting) -> list[Stage]:
         str(ROOT / "demo" / "flights.toml"),
         "--rows-per-shard",
         per_shard,
+        "--overwrite",  # where another demo's shards were
     )
     encode = (shards, archive, "--overwrite")  # where another demo's archive was, a new version
     students = ("checkpoints/student_alone", "checkpoints/student_distilled")

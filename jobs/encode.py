@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.engine import SparkEngine
-from jobs.options import parse_options
+from jobs.options import parse_options, reported
 from jobs.session import open_session
 from jobs.table_options import EncodeJobOptions
 from mdlake.archive.encode import EncodeReport, commit, plan, run
@@ -63,4 +63,5 @@ def record_archive(report: EncodeReport, options: EncodeJobOptions) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with reported("encode"):
+        main(sys.argv[1:])

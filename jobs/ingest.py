@@ -19,22 +19,25 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
-from jobs.cleaning import REASON, SPLIT, SPREAD, counts, mark_duplicates, ordering, typed
+from jobs.cleaning import REASON, SPLIT, SPREAD, Counts, counts, mark_duplicates, ordering, typed
 from jobs.columns import RESERVED, named
 from jobs.ingest_options import IngestOptions
 from jobs.ingest_report import record_ingest, summary
-from jobs.options import parse_options
+from jobs.options import parse_options, reported
 from jobs.profiles import profile
 from jobs.session import open_session
 from jobs.shards import RESULT, Shard, ShardWriter
 from jobs.sources import Source, fingerprint, open_source
+from mdlake.errors import InvalidArgumentError
 from mdlake.lake.manifest import (
     ShardFile,
     commit_manifest,
     decode_schema,
+    manifest_path,
     newest_version,
     read_manifest,
     shards_manifest,
+    versions,
 )
 from mdlake.lake.store import Store, open_store
 from mdlake.lake.url import join_url
@@ -53,15 +56,16 @@ def main(argv: Sequence[str]) -> None:
         "fingerprint": state,
         "options": options.digest(),
     }
+    check_target(options, lineage)
     if state is not None and is_done(options, lineage):
         print(f"ingest: found done, {options.target} holds the shards of this source by these options")
         return
     with open_session("mdlake ingest") as spark:
-        print(summary(ingest(open_source(spark, options), options, lineage), options))
+        print(summary(*ingest(open_source(spark, options), options, lineage), options))
 
 
-def ingest(source: Source, options: IngestOptions, lineage: Mapping[str, object]) -> list[Shard]:
-    """Writes and commits the shards and records the statistics; returns the shards, split by split."""
+def ingest(source: Source, options: IngestOptions, lineage: Mapping[str, object]) -> tuple[list[Shard], Counts]:
+    """Writes and commits the shards and records the statistics; returns the shards, split by split, and the counts."""
     bases = {name: newest_version(folder(options, name)) for name in (*options.split, WHOLE)}
     read = typed(source.frame, source.columns, source.order, options).persist(StorageLevel.MEMORY_AND_DISK)
     try:
@@ -75,7 +79,9 @@ def ingest(source: Source, options: IngestOptions, lineage: Mapping[str, object]
         read.unpersist()
     record_ingest(options, counted, profiled, shards)
     commit(shards, options, lineage, bases)
-    return shards
+    if options.overwrite:
+        delete_older(shards, options)
+    return shards, counted
 
 
 def write(rows: DataFrame, source: Source, options: IngestOptions, split_rows: Sequence[int]) -> list[Shard]:
@@ -110,6 +116,35 @@ def commit(
             commit_manifest(store, manifest, base=bases[name])
 
 
+def check_target(options: IngestOptions, lineage: Mapping[str, object]) -> None:
+    """Refuses a target that holds something else, unless that is to be overwritten."""
+    whole = folder(options, WHOLE)
+    if not newest_version(whole):
+        return
+    found = read_manifest(whole)[1]
+    if found["kind"] != "shards":
+        raise InvalidArgumentError("the target holds an archive, not shards; choose another", url=whole.url)
+    if found["source"] != lineage and not options.overwrite:
+        raise InvalidArgumentError(
+            "the target holds shards of another or a changed source, or of other options; choose another, "
+            "or add --overwrite",
+            url=whole.url,
+        )
+
+
+def delete_older(shards: Sequence[Shard], options: IngestOptions) -> None:
+    """Deletes what earlier runs committed and the newest did not: first their manifests, then their shards."""
+    whole = folder(options, WHOLE)
+    older = versions(whole)[:-1]
+    listed = {file["path"] for version in older for file in read_manifest(whole, version)[1]["files"]}
+    for split in sorted({*options.split, *(path.rpartition("/")[0] for path in listed)} - {WHOLE}):
+        store = folder(options, split)
+        known = versions(store)
+        store.delete(manifest_path(version) for version in (known[:-1] if split in options.split else known))
+    whole.delete(manifest_path(version) for version in older)
+    whole.delete(sorted(listed - {shard.path for shard in shards}))
+
+
 def is_done(options: IngestOptions, lineage: Mapping[str, object]) -> bool:
     """Whether the whole table's newest manifest, committed last, is of this source and these options, and all
     that it lists is there."""
@@ -133,4 +168,5 @@ def _by_split(values: Sequence[int]) -> Column:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with reported("ingest"):
+        main(sys.argv[1:])

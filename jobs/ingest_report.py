@@ -62,11 +62,15 @@ def outcomes(options: IngestOptions, counted: Counts, shards: Sequence[Shard]) -
     return [{"source": options.source, **row} for row in rows]
 
 
-def summary(shards: Sequence[Shard], options: IngestOptions) -> str:
-    """One line per split."""
+def summary(shards: Sequence[Shard], counted: Counts, options: IngestOptions) -> str:
+    """One line per split, and one of what is not in them."""
     lines = []
     for name in options.split:
         own = [shard for shard in shards if shard.split == name]
         rows, size = sum(shard.rows for shard in own), sum(shard.bytes for shard in own)
         lines.append(f"ingest: {name}: {rows:,} rows, {len(own)} shards, {size:,} bytes")
+    dropped = [f"{n:,} rows dropped ({reason})" for reason, n in sorted(counted.dropped.items())]
+    nulled = [f"{n:,} values of {name} became null" for name, n in sorted(counted.bad_values.items()) if n]
+    lost = ", ".join([*dropped, *nulled]) or "none was dropped, no value became null"
+    lines.append(f"ingest: of {counted.read:,} rows read: {lost}")
     return "\n".join(lines)

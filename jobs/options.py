@@ -9,15 +9,29 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+import sys
 import tomllib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from mdlake.errors import InvalidArgumentError
+from mdlake.errors import InvalidArgumentError, MdlakeError
 
 Options = TypeVar("Options")
+
+
+@contextmanager
+def reported(verb: str) -> Iterator[None]:
+    """An error of the library ends the program with its message, not with a stack of frameworks."""
+    try:
+        yield
+    except MdlakeError as error:
+        if os.environ.get("MDLAKE_TRACEBACK") == "1":
+            raise
+        sys.exit(f"{verb}: {error}")
 
 
 def parse_options(kind: type[Options], verb: str, argv: Sequence[str], description: str) -> Options:
@@ -25,7 +39,11 @@ def parse_options(kind: type[Options], verb: str, argv: Sequence[str], descripti
     hints = get_type_hints(kind)
     fields: Sequence[dataclasses.Field] = dataclasses.fields(kind)  # type: ignore[arg-type]
     parser = argparse.ArgumentParser(
-        prog=verb, description=description, argument_default=argparse.SUPPRESS, allow_abbrev=False
+        prog=f"jobs/{verb}.py",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
     )
     for field in fields:
         _add_argument(parser, field, hints[field.name])
@@ -61,16 +79,27 @@ def _add_argument(parser: argparse.ArgumentParser, field: dataclasses.Field, hin
     if _is_required(field):
         parser.add_argument(field.name, metavar=field.name.upper(), nargs="?", help=text)
         return
+    text += _default(field)
     flag = "--" + field.name.replace("_", "-")
     hint = _without_none(hint)
     if hint is bool:
         parser.add_argument(flag, dest=field.name, action=argparse.BooleanOptionalAction, help=text)
     elif _is_mapping(hint):
-        parser.add_argument(flag, dest=field.name, action="append", metavar="KEY=VALUE", help=text)
+        parser.add_argument(flag, dest=field.name, action="append", metavar="KEY=VALUE", help=f"{text}; repeatable")
     elif get_origin(hint) is tuple:
         parser.add_argument(flag, dest=field.name, metavar="A,B,...", help=text)
     else:
         parser.add_argument(flag, dest=field.name, metavar="VALUE", help=text)
+
+
+def _default(field: dataclasses.Field) -> str:
+    """What to add to the help: the default as one would write it on the command line, if there is one to show."""
+    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if isinstance(value, Mapping):
+        value = " ".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, tuple):
+        value = ",".join(value)
+    return "" if value in (None, "") else f" (default: {value})"
 
 
 def _convert(value: Any, hint: Any) -> Any:

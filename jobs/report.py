@@ -11,9 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobs.options import parse_options
-from mdlake.lake.store import open_store
-from mdlake.statistics.report import report
+from jobs.options import parse_options, reported
+from mdlake.statistics.report import write_report
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,10 @@ class ReportOptions:
 
 def main(argv: Sequence[str]) -> None:
     options = parse_options(ReportOptions, "report", argv, __doc__ or "")
-    lake = open_store(options.lake, options.storage)
-    page = report(options.lake, options.storage)
-    lake.put("report.html", page.encode())
-    print(f"report: {lake.url_of('report.html')}, {len(page.encode()):,} bytes")
+    url, size = write_report(options.lake, options.storage)
+    print(f"report: {url}, {size:,} bytes")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with reported("report"):
+        main(sys.argv[1:])

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.engine import SparkEngine
-from jobs.options import parse_options
+from jobs.options import parse_options, reported
 from jobs.session import open_session
 from mdlake.archive.options import VerifyOptions
 from mdlake.archive.verify import commit, plan, run
@@ -29,4 +29,5 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with reported("verify"):
+        main(sys.argv[1:])

@@ -1,12 +1,18 @@
-"""Fills a verb's options dataclass from the command line; each field is a flag with a default and a help text."""
+"""Fills a verb's options dataclass from the command line and from a TOML file.
+
+Each field is a flag with a default and a help text. `--options FILE` names a TOML file whose table `[<verb>]` (or
+whose top level, where there is no such table) holds values by field name; a flag wins over the file.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from mdlake.errors import InvalidArgumentError
@@ -72,16 +78,37 @@ def parse_options(kind: type[Options], verb: str, argv: Sequence[str] | None, de
     )
     hints = get_type_hints(kind)
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        parser.add_argument(
-            "--" + field.name.replace("_", "-"),
-            type=hints[field.name],
-            default=field.default,
-            help=field.metadata.get("help", "").replace("%", "%%"),
-        )
+        hint = hints[field.name]
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if hint is bool else {"type": hint}
+        text = field.metadata.get("help", "").replace("%", "%%")
+        parser.add_argument("--" + field.name.replace("_", "-"), default=field.default, help=text, **how)
+    text = "TOML file with values by field name"
+    parser.add_argument("--options", metavar="FILE", default=argparse.SUPPRESS, help=text)
     try:
-        return kind(**vars(parser.parse_args(argv)))
+        if file := vars(parser.parse_args(argv)).get("options"):
+            parser.set_defaults(**_from_toml(Path(file), verb, hints))
+        given = vars(parser.parse_args(argv))
+        given.pop("options", None)
+        return kind(**given)
     except InvalidArgumentError as error:
         parser.error(str(error))
+
+
+def _from_toml(path: Path, verb: str, hints: Mapping[str, type]) -> dict[str, Any]:
+    """The values that the file holds for `verb`, each a field's name and of its type."""
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidArgumentError(f"not a readable TOML file: {error}", file=str(path)) from error
+    values = content.get(verb, content)
+    for name, value in values.items():
+        if name not in hints:
+            raise InvalidArgumentError(f"no such option: {name}; there are {', '.join(hints)}", file=str(path))
+        if type(value) is int and hints[name] is float:
+            values[name] = float(value)
+        elif type(value) is not hints[name]:
+            raise InvalidArgumentError(f"{name} must be {hints[name].__name__}, not {value!r}", file=str(path))
+    return values
 
 
 def storage_options(url: str, environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:

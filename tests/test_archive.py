@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,6 +22,7 @@ from mdlake.archive.restore import restore
 from mdlake.archive.verify import verify
 from mdlake.engine import LocalEngine
 from mdlake.lake.dataset import list_parquet
+from mdlake.lake.manifest import FOLDER as MANIFESTS
 from mdlake.lake.manifest import FORMAT, manifest_path, stored_schema
 from mdlake.lake.store import open_store
 from tests.tables import every_type, odd_names
@@ -144,6 +146,40 @@ def test_one_process_and_two_make_the_same_bytes(tmp_path: Path) -> None:
         encode(options, LocalEngine(processes))
         found.append({p.relative_to(archive): p.read_bytes() for p in archive.rglob("*") if p.is_file()})
     assert found[0] == found[1] and len(found[0]) > 4
+
+
+def test_schemas_reach_other_processes_as_they_are(tmp_path: Path) -> None:
+    """Arrow's own pickling renames the items of fixed-size lists and forgets nullability and metadata."""
+    item = pa.field("element", pa.float32(), nullable=False, metadata={"of": "item"})
+    schema = pa.schema([pa.field("v", pa.list_(item, 2), metadata={"of": "column"}), ("i", pa.int64())], {"of": "all"})
+    source = tmp_path / "source"
+    source.mkdir()
+    for i in range(2):
+        columns = [pa.array([[i, 1.5]] * 50, schema.field("v").type), pa.array(range(50))]
+        pq.write_table(pa.table(columns, schema=schema), source / f"{i}.parquet", use_compliant_nested_type=False)
+    found = []
+    for processes in (1, 2):
+        archive, target, engine = tmp_path / f"a{processes}", tmp_path / f"r{processes}", LocalEngine(processes)
+        encode(EncodeOptions(str(source), str(archive), effort="fast"), engine)
+        restore(RestoreOptions(str(archive), str(target)), engine)
+        assert verify(VerifyOptions(str(archive), str(source)), engine).ok
+        assert_same(read_parquet(str(target)), read_parquet(str(source)))
+        folders = (archive, target)
+        found.append([{p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()} for folder in folders])
+    assert found[0] == found[1] and len(found[0][0]) == len(found[0][1]) == 3
+    assert read_parquet(str(target)).schema.field("v").type.value_field.equals(item, check_metadata=True)
+
+
+def test_a_restored_folder_is_read_by_anyone(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    for i in range(2):
+        pq.write_table(numbers(50).slice(25 * i, 25), tmp_path / "source" / f"{i}.parquet")
+    encode(EncodeOptions(str(tmp_path / "source"), str(tmp_path / "archive"), effort="fast"))
+    restore(RestoreOptions(str(tmp_path / "archive"), str(tmp_path / "restored")))
+    assert pq.read_table(tmp_path / "restored").equals(numbers(50))
+    assert ds.dataset(tmp_path / "restored").to_table().equals(numbers(50))
+    (tmp_path / "restored" / MANIFESTS / "stray.parquet").write_bytes(b"not data")
+    assert [file.path for file in list_parquet(str(tmp_path / "restored"))] == ["0.parquet", "1.parquet"]
 
 
 def test_the_container_is_parquet_that_any_reader_lists(tmp_path: Path) -> None:

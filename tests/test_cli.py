@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -46,10 +47,12 @@ def test_a_table_goes_in_and_comes_out(source: Path, tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     said = ok("encode", source, archive, "--effort", "fast")
     assert "encoded 5,000 rows" in said and "version 1" in said and "x smaller" in said
+    assert "smaller than the Parquet" in said and "smaller than Arrow" in said
     assert "already done" in ok("encode", source, archive, "--effort", "fast")
+    assert "1 block row\n" in re.sub(r" +\n", "\n", ok("inspect", archive))
     assert "whole and equal to the source: 5,000 rows, 3 blocks" in ok("verify", archive, source)
     assert "whole: 5,000 rows" in ok("verify", archive)
-    assert "restored: 5,000 rows, 1 files" in ok("restore", archive, tmp_path / "back.parquet")
+    assert "restored: 5,000 rows, 1 file," in ok("restore", archive, tmp_path / "back.parquet")
     assert pq.read_table(tmp_path / "back.parquet").equals(pq.read_table(source))
     ok("restore", archive, tmp_path / "folder", "--processes", "2", "--compression", "snappy")
     assert "already done" in ok("restore", archive, tmp_path / "folder", "--compression", "snappy")
@@ -74,7 +77,10 @@ def test_errors_are_one_line_and_exit_code_one(source: Path, tmp_path: Path) -> 
         (("encode", source, tmp_path / "a", "--effort", "heroic"), "effort 'heroic' is unknown"),
         (("encode", source, tmp_path / "a", "--coder", "magic"), "coder 'magic' is unknown"),
         (("encode", source, tmp_path / "a", "--storage", "secret"), "KEY=VALUE"),
+        (("encode", source, tmp_path / "a", "--storage", "bogus=1"), "no storage option 'bogus'"),
         (("restore", tmp_path / "nowhere", tmp_path / "r"), "no manifest"),
+        (("restore", tmp_path / "nowhere", tmp_path / "r", "--compression", "bogus"), "zstd, snappy, gzip"),
+        (("vacuum", tmp_path / "nowhere", "--retention-days", "-5"), "at least 0 days, not -5"),
         (("inspect", "ftp://x/y"), "unknown URL scheme"),
     ):
         done = mdlake_command(*arguments)
@@ -130,6 +136,17 @@ def test_options_come_from_a_file_and_the_command_line_wins(source: Path, tmp_pa
     options.write_text("no_such_option = 1\n")
     with pytest.raises(mdlake.InvalidArgumentError, match="no option 'no_such_option'; there are"):
         fill(EncodeOptions, str(options), source="s", archive="a")
+    for wrong, message in (
+        ('rows_per_block = "x"', "rows_per_block must be a whole number, not 'x'"),
+        ("effort = 3", "effort must be a text, not 3"),
+        ("overwrite = 1", "overwrite must be true or false, not 1"),
+        ('columns = "n"', "columns must be a list of texts, not 'n'"),
+        ("coders = [1]", r"coders must be a list of texts, not \(1,\)"),
+        ('storage = "secret"', "storage must be a table$"),
+    ):
+        options.write_text(wrong)
+        with pytest.raises(mdlake.InvalidArgumentError, match=message):
+            fill(EncodeOptions, str(options), source="s", archive="a")
     options.write_text("not toml")
     assert "no TOML" in mdlake_command("encode", source, tmp_path / "b", "--options", options).stderr
 
@@ -168,6 +185,10 @@ def test_models_can_be_looked_into_and_unpacked(tmp_path: Path) -> None:
     weights = safetensors.load_file(tmp_path / "model.unpacked.safetensors")
     assert weights.keys() == model.module.state_dict().keys()
     assert all(np.array_equal(weights[name], tensor.numpy()) for name, tensor in model.module.state_dict().items())
+    again = mdlake_command("model", "unpack", artifact)
+    onto = mdlake_command("model", "unpack", artifact, artifact)
+    assert again.returncode == onto.returncode == 1 and "there is a file already" in again.stderr and not onto.stdout
+    assert artifact.stat().st_size == size
     lost = mdlake_command("model", "inspect", tmp_path / "nowhere.safetensors")
     assert lost.returncode == 1 and lost.stderr.startswith("mdlake: ") and "does not exist" in lost.stderr
 
@@ -177,3 +198,6 @@ def test_the_report_is_written_into_the_lake(tmp_path: Path) -> None:
     record(str(tmp_path / "stats"), "tables", [sizes], run="one")
     assert ok("report", tmp_path).strip() == str(tmp_path / "report.html")
     assert "321" in (tmp_path / "report.html").read_text()
+    (tmp_path / "other").mkdir()
+    refused = mdlake_command("report", tmp_path / "other")
+    assert refused.returncode == 1 and "this is no lake" in refused.stderr and not list((tmp_path / "other").iterdir())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ from mdlake.archive.options import EncodeOptions, RestoreOptions, VerifyOptions
 from mdlake.archive.restore import restore
 from mdlake.archive.verify import verify
 from mdlake.engine import LocalEngine, TaskError
+from mdlake.lake.manifest import FOLDER as MANIFESTS
 from mdlake.lake.manifest import versions
 from mdlake.lake.store import Store, open_store
 
@@ -63,7 +66,7 @@ def test_every_truncation_and_every_flipped_byte_of_an_archive(tmp_path: Path) -
             harmless += table is not None
         store.put(path, whole)
         # in a data file the Parquet around the blocks may be hit, which our reader does not need; nothing else
-        assert harmless == 0 if path.startswith("manifest") else harmless < 4 * len(whole)
+        assert harmless == 0 if path.startswith(MANIFESTS) else harmless < 4 * len(whole)
     assert mdlake.open(url).to_table().equals(TINY)
 
 
@@ -109,7 +112,7 @@ def test_missing_objects_are_named(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     mdlake.encode(TINY, str(tmp_path))
-    (file,) = (tmp_path / "manifest").glob("*")
+    (file,) = (tmp_path / MANIFESTS).glob("*")
     file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":2'))
     with pytest.raises(mdlake.UnsupportedVersionError, match="install a newer mdlake"):
         mdlake.open(str(tmp_path))
@@ -121,6 +124,40 @@ def many_files(folder: Path, count: int = 12) -> str:
         table = pa.table({"x": range(i, i + 2000), "y": [f"{i} {j * j}" for j in range(2000)]})
         pq.write_table(table, folder / f"{i:03d}.parquet")
     return str(folder)
+
+
+def test_lost_data_files_are_encoded_again(tmp_path: Path) -> None:
+    source, archive = many_files(tmp_path / "source", 3), tmp_path / "archive"
+    options = EncodeOptions(source, str(archive), effort="fast")
+    encode(options)
+    whole = {path: path.read_bytes() for path in archive.rglob("*") if path.is_file()}
+    one, other, _ = sorted((archive / "data").glob("*"))
+    one.unlink()
+    other.write_bytes(b"cut")
+    report = encode(options)
+    assert (report.version, report.already_done, report.repaired) == (1, False, 2)
+    assert whole == {path: path.read_bytes() for path in archive.rglob("*") if path.is_file()}
+    assert encode(options).already_done
+
+
+def test_damage_is_told_with_what_to_do(tmp_path: Path) -> None:
+    source, archive = many_files(tmp_path / "source", 1), str(tmp_path / "archive")
+    encode(EncodeOptions(source, archive, effort="fast"))
+    (data,) = (tmp_path / "archive" / "data").glob("*")
+    damaged = bytearray(data.read_bytes())
+    damaged[100] ^= 1
+    data.write_bytes(damaged)
+    advice = "delete the archive and encode again, or restore the file from a backup"
+    for act in (lambda: verify(VerifyOptions(archive)), lambda: mdlake.open(archive).to_table()):
+        with pytest.raises(mdlake.CorruptError, match=f"{data.name}.*; {advice}"):
+            act()
+    (manifest,) = (tmp_path / "archive" / MANIFESTS).glob("*")
+    manifest.write_bytes(manifest.read_bytes()[:-10])
+    for overwrite in (False, True):
+        with pytest.raises(mdlake.TruncatedError, match=f"{manifest.name}.*; {advice}"):
+            encode(EncodeOptions(source, archive, effort="fast", overwrite=overwrite))
+    with pytest.raises(mdlake.TruncatedError, match=advice):
+        mdlake.open(archive)
 
 
 KILLED = """
@@ -321,3 +358,52 @@ def _die(store: Store) -> None:
 def test_a_killed_worker_process_is_an_error_not_a_hang(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="worker process died"):
         list(LocalEngine(2).map(_die, [open_store(tmp_path)] * 2))
+
+
+SLOW = """
+import os, sys, time
+from mdlake.engine import LocalEngine
+
+def wait(number):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(LocalEngine(2).map(wait, [1, 2]))
+"""
+UNGUARDED = """
+import sys, mdlake
+mdlake.encode(sys.argv[1], sys.argv[2], "fast", processes=2)
+"""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent(kind: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [sys.executable, str(tmp_path / "slow.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout
+        workers = [int(driver.stdout.readline()) for _ in range(2)]
+        driver.send_signal(kind)
+        driver.wait()
+        assert driver.stdout.read() == ""  # ends when the last worker has closed it
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            _await_end(worker)
+
+
+def _await_end(process: int) -> None:
+    for _ in range(100):
+        os.kill(process, 0)
+        time.sleep(0.1)
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    source = many_files(tmp_path / "source", 2)
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, str(tmp_path / "script.py"), source, str(tmp_path / "archive")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    cause = "the script runs again in each process; put its calls under `if __name__"
+    assert done.returncode == 1 and f"InvalidArgumentError: {cause}" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "a worker process died: for want of memory" in last and cause in last

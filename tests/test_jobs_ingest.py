@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ import pytest
 
 from jobs import ingest as job
 from jobs.ingest_options import IngestOptions
+from jobs.ingest_report import summary
 from jobs.options import parse_options
 from jobs.shards import Shard
 from jobs.sources import fingerprint, open_source
+from mdlake.archive.encode import encode
+from mdlake.archive.options import EncodeOptions
 from mdlake.errors import InvalidArgumentError
 from mdlake.lake.dataset import list_parquet
+from mdlake.lake.manifest import FOLDER as MANIFESTS
 from mdlake.lake.store import open_store
 from mdlake.statistics import read_latest
 
@@ -53,7 +58,7 @@ def messy_csv(path: Path, rows: int = 1000) -> Path:
 
 
 def run(spark: Any, options: IngestOptions) -> list[Shard]:
-    return job.ingest(open_source(spark, options), options, {"fingerprint": fingerprint(options)})
+    return job.ingest(open_source(spark, options), options, {"fingerprint": fingerprint(options)})[0]
 
 
 def table(target: Path | str, split: str = "") -> pa.Table:
@@ -163,15 +168,55 @@ def test_done_means_that_everything_is_there(spark: Any, tmp_path: Path) -> None
     options = IngestOptions(str(source), str(tmp_path / "shards"), **CSV)
     lineage = {"fingerprint": fingerprint(options), "options": options.digest()}
     assert not job.is_done(options, lineage)
-    shards = job.ingest(open_source(spark, options), options, lineage)
+    shards, _ = job.ingest(open_source(spark, options), options, lineage)
     assert job.is_done(options, lineage)
-    versions = len(list((tmp_path / "shards" / "manifest").iterdir()))
+    versions = len(list((tmp_path / "shards" / MANIFESTS).iterdir()))
     (tmp_path / "shards" / shards[0].path).unlink()
     assert not job.is_done(options, lineage)
-    assert job.ingest(open_source(spark, options), options, lineage) == shards
-    assert len(list((tmp_path / "shards" / "manifest").iterdir())) == versions, "the same table was committed twice"
+    assert job.ingest(open_source(spark, options), options, lineage)[0] == shards
+    assert len(list((tmp_path / "shards" / MANIFESTS).iterdir())) == versions, "the same table was committed twice"
     source.write_text(source.read_text() + "5000,late row,1,1.00,2013-01-01T10:00:00Z\n")
     assert fingerprint(options) != lineage["fingerprint"]
+
+
+def test_what_is_lost_is_told(spark: Any, tmp_path: Path) -> None:
+    source = messy_csv(tmp_path / "in.csv")
+    with source.open("a") as file:
+        file.write(",nobody,1,1.00,2013-01-02T10:00:00Z\n" * 2)
+    options = IngestOptions(str(source), str(tmp_path / "shards"), **CSV, required=("id",))
+    said = summary(*job.ingest(open_source(spark, options), options, {}), options)
+    assert said.splitlines()[-1] == "ingest: of 1,002 rows read: 2 rows dropped (no id), 20 values of delay became null"
+
+
+def test_other_shards_are_replaced_only_if_told(spark: Any, tmp_path: Path) -> None:
+    source, target = str(messy_csv(tmp_path / "in.csv")), tmp_path / "shards"
+    first = IngestOptions(source, str(target), **CSV)
+    run(spark, first)
+    other = replace(first, rows_per_shard=100, split={"train": 0.9, "rest": 0.1})
+    lineage = {"fingerprint": fingerprint(other), "options": "others"}
+    with pytest.raises(InvalidArgumentError, match=r"another or a changed source, or of other options.*--overwrite"):
+        job.check_target(other, lineage)
+    other = replace(other, overwrite=True)
+    job.check_target(other, lineage)
+    shards, _ = job.ingest(open_source(spark, other), other, lineage)
+    assert sorted(files(target)) == sorted(shard.path for shard in shards), "an old shard is left, or a new one gone"
+    manifests = sorted(str(path.relative_to(target)) for path in target.rglob("*.json"))
+    assert [path.split("/")[0] for path in manifests] == [MANIFESTS, "rest", "train"]
+    assert table(target).num_rows == pq.read_table(target).num_rows == 1000
+    assert table(target, "rest").num_rows < 200
+    encode(EncodeOptions(str(target), str(tmp_path / "archive"), effort="fast"))
+    with pytest.raises(InvalidArgumentError, match="holds an archive"):
+        job.check_target(replace(other, target=str(tmp_path / "archive")), lineage)
+
+
+def test_a_source_that_is_no_parquet_is_told_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(IngestOptions, "ingest", ["in.csv.gz", "out"], "")
+    assert "give --format csv, and --reader header=true" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse_options(IngestOptions, "ingest", ["--help"], "")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(default: train=0.8 validation=0.1 test=0.1)" in said and "(default: 1000000)" in said
 
 
 def test_profiles_agree_with_counting(spark: Any, tmp_path: Path) -> None:

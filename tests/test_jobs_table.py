@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from jobs import bundle, worker
 from jobs.encode import main as encode_main
 from jobs.encode import record_archive
 from jobs.engine import SparkEngine
+from jobs.options import reported
+from jobs.restore import main as restore_main
 from jobs.table_options import EncodeJobOptions
 from mdlake.archive import encode, restore, verify
 from mdlake.archive.options import EncodeOptions, RestoreOptions, VerifyOptions
 from mdlake.errors import CorruptError, StoreError
+from mdlake.lake.manifest import FOLDER as MANIFESTS
 from mdlake.statistics import read_latest
 
 
@@ -49,6 +53,16 @@ def test_encode_verify_restore_on_spark_equal_the_local_ones(spark: Any, source:
     restore.restore(RestoreOptions(str(tmp_path / "spark"), str(tmp_path / "back")), engine)
     for path in source.iterdir():
         assert pq.read_table(tmp_path / "back" / path.name).equals(pq.read_table(path))
+
+
+def test_errors_are_one_line_and_options_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"restore: .*nothing was committed here"), reported("restore"):
+        restore_main([str(tmp_path / "nowhere"), str(tmp_path / "target")])
+    for kind in (EncodeJobOptions, RestoreOptions, VerifyOptions):
+        assert all(field.metadata.get("help") for field in fields(kind)), kind
+    with pytest.raises(SystemExit):
+        encode_main(["--help"])
+    assert "fast, default or max (default: default)" in capsys.readouterr().out
 
 
 @pytest.mark.spark
@@ -93,7 +107,7 @@ def test_statistics_of_an_archive_add_up(source: Path, tmp_path: Path) -> None:
     blocks = read_latest(options.stats, "blocks").to_pylist()
     (whole,) = read_latest(options.stats, "tables").to_pylist()
     on_disk = sum(path.stat().st_size for path in (tmp_path / "archive").rglob("*.parquet"))
-    manifest = next((tmp_path / "archive" / "manifest").iterdir()).stat().st_size
+    manifest = next((tmp_path / "archive" / MANIFESTS).iterdir()).stat().st_size
     assert whole["archive_bytes"] == on_disk + manifest
     assert 0 < sum(row["encoded_bytes"] for row in blocks) < on_disk
     assert sum(row["raw_bytes"] for row in blocks) == whole["arrow_bytes"]

@@ -27,7 +27,7 @@ from ray_tasks.compress import CompressOptions, compress
 from ray_tasks.distill import DistillOptions
 from ray_tasks.engine import RayEngine
 from ray_tasks.evaluate import EvaluateOptions
-from ray_tasks.options import storage_options
+from ray_tasks.options import parse_options, storage_options
 from ray_tasks.score import ScoreOptions
 from ray_tasks.train import TrainOptions
 from tests.flights_shards import flights, write_shards
@@ -298,6 +298,19 @@ def test_on_the_command_line_an_error_is_one_line(tmp_path: Path, capsys: pytest
     assert ended.value.code == 1
     error = capsys.readouterr().err
     assert error.startswith("score: ") and "nothing is there" in error and error.count("\n") == 1
+
+
+def test_options_come_from_a_file_and_flags_win(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tmp_path / "options.toml"
+    file.write_text("[compress]\nworkers = 3\nseed = 7\nmax_drop = 1\n[train]\ngpus = true\n")
+    chosen = parse_options(CompressOptions, "compress", ["--options", str(file), "--seed", "9"], "")
+    assert chosen == CompressOptions(workers=3, seed=9, max_drop=1.0)
+    assert parse_options(TrainOptions, "train", ["--options", str(file)], "").gpus
+    for wrong, message in (("worker = 3", "no such option: worker"), ('workers = "x"', "workers must be int, not 'x'")):
+        file.write_text(wrong)
+        with pytest.raises(SystemExit):
+            parse_options(TrainOptions, "train", ["--options", str(file)], "")
+        assert message in capsys.readouterr().err
 
 
 def test_a_budget_that_cannot_be_met_says_what_was_reached(lake: Path, tmp_path: Path) -> None:

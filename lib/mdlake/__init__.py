@@ -63,7 +63,8 @@ def encode(
         source: a `pyarrow.Table`, a Parquet file, a folder of them, or a URL of either.
         archive: URL of the archive; a new version is committed there.
         effort: `fast`, `default` or `max`.
-        processes: how many files are encoded at once.
+        processes: how many files are encoded at once; if above 1, a script calls this under
+            `if __name__ == "__main__":`, because each process imports the script.
         storage: credentials and endpoint under obstore's names; else the environment's.
         options: other fields of `mdlake.archive.options.EncodeOptions`.
 

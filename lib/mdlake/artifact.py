@@ -22,7 +22,14 @@ from torch import nn
 
 from mdlake import container
 from mdlake.block import decode_array, decode_values, describe, encode_array, encode_values
-from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, UnsupportedVersionError, located
+from mdlake.errors import (
+    ConflictError,
+    CorruptError,
+    InvalidArgumentError,
+    MdlakeError,
+    UnsupportedVersionError,
+    located,
+)
 from mdlake.lake.store import open_object
 from mdlake.models.bundle import Model, assign_weights
 from mdlake.models.features import FeatureSpec
@@ -171,7 +178,10 @@ def inspect(url: str, storage: Mapping[str, str] | None = None) -> list[PartRepo
 
 
 def unpack(url: str, target: str, storage: Mapping[str, str] | None = None) -> int:
-    """Writes the weights as a plain safetensors file of floats that any tool reads; returns its size."""
+    """Writes the weights as a plain safetensors file of floats that any tool reads; returns its size.
+
+    Nothing is overwritten: `InvalidArgumentError` if there is a file at `target`.
+    """
     store, path = open_object(url, storage)
     with located(file=store.url_of(path)):
         parts, about = _open(store.get(path))
@@ -179,7 +189,12 @@ def unpack(url: str, target: str, storage: Mapping[str, str] | None = None) -> i
     kept = {key: about[key] for key in ("network", "options", "label", "metrics", "lineage") if key in about}
     data = tensor_bytes(tensors, kept)
     goal, name = open_object(target, storage)
-    goal.put(name, data)
+    try:
+        goal.put(name, data, create=True)
+    except ConflictError as error:
+        raise InvalidArgumentError(
+            "there is a file already; delete it or choose another target", file=goal.url_of(name)
+        ) from error
     return len(data)
 
 

@@ -23,6 +23,7 @@ from mdlake.encodings.chain import Budget, Chain, read_chain
 from mdlake.encodings.coded import Huffman, Lzw, Rans, Zstd
 from mdlake.encodings.known import Known, Parent
 from mdlake.encodings.plain import Constant, Plain
+from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Shape
 from mdlake.errors import CorruptError, InvalidArgumentError, TruncatedError, UnsupportedVersionError
 from mdlake.expressions import Expression
@@ -40,10 +41,11 @@ MAX_BYTES = 1 << 32
 
 _STATIC: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Rans)
 _ADAPTIVE = tuple(leaf for leaf in LEAVES if leaf not in (Huffman, Lzw))
+_QUICK = tuple(step for step in STEPS if step is not Predicted)
 _GUARDS: tuple[type[Encoding], ...] = (Zstd, Plain)
 _EFFORTS = {
-    "fast": Effort(_STATIC, STEPS, _GUARDS, depth=2, sample=4096, keep=1),
-    "default": Effort(_STATIC, STEPS, _GUARDS, depth=3, sample=8192, keep=2),
+    "fast": Effort(_STATIC, _QUICK, _GUARDS, depth=2, sample=4096, keep=1),
+    "default": Effort(_STATIC, _QUICK, _GUARDS, depth=3, sample=8192, keep=2),
     "max": Effort(_ADAPTIVE, STEPS, _GUARDS, depth=3, sample=16384, keep=2),
 }
 EFFORTS = tuple(_EFFORTS)
@@ -58,6 +60,7 @@ class Beside:
     parents: tuple[Parent, ...]
     contexts: tuple[Context, ...] = ()
     formulas: tuple[tuple[str, Expression], ...] = ()
+    lookups: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,14 @@ def encode_array(
         InvalidArgumentError: an unknown effort or coder, or a type that no block can hold.
     """
     chosen, chains, valid = _effort(effort, coders), [], np.ones(len(array), bool)
-    known = Known(beside.parents, len(array), None, beside.contexts, beside.formulas) if beside else None
+    known = (
+        Known(beside.parents, len(array), None, beside.contexts, beside.formulas, beside.lookups) if beside else None
+    )
     for role, stream in flatten(array):
         chains.append((Shape.of(stream), shortest(stream, chosen, _known_for(role, len(stream), known, valid))))
         valid = numbers(stream).view(bool) if role == "validity" else valid
-    return assemble(len(array), chains, beside.columns if beside else ())
+    needed = frozenset[int]().union(*(chain.needs for _, chain in chains))
+    return assemble(len(array), chains, beside.columns[: max(needed) + 1] if beside and needed else ())
 
 
 def encode_values(values: np.ndarray, effort: str = "default", coders: tuple[str, ...] | None = None) -> bytes:

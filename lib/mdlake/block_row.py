@@ -16,7 +16,7 @@ from mdlake.errors import CorruptError, located
 from mdlake.parents import Column
 from mdlake.search.relations import Reach, Relation, Relations, relate
 
-_REACH = {"max": Reach()}
+_REACH = {"default": Reach(sample=8192, contexts=0, lookups=True), "max": Reach()}
 
 
 def encode_row(
@@ -45,7 +45,11 @@ def encode_row(
     for position in relations.order:
         relation = relations.of[position]
         parents = tuple(column for parent in relation.parents if (column := known[parent]) is not None)
-        beside = Beside(relation.parents, parents, relation.contexts, relation.formulas) if parents else None
+        beside = (
+            Beside(relation.parents, parents, relation.contexts, relation.formulas, relation.lookups)
+            if parents
+            else None
+        )
         array, columns[position] = columns[position], pa.nulls(0)
         with located(column=schema.field(position).name):
             data = block.encode_array(array, effort, coders, beside)

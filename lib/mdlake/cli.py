@@ -35,10 +35,12 @@ Storage = Annotated[
     list[str] | None,
     typer.Option("--storage", metavar="KEY=VALUE", help="A storage option, such as endpoint=http://...; repeatable."),
 ]
-OptionsFile = Annotated[str | None, typer.Option("--options", metavar="FILE", help="TOML with these options.")]
+OptionsFile = Annotated[
+    str | None, typer.Option("--options", metavar="FILE", help="TOML with these options, as columns = ['a', 'b'].")
+]
 Processes = Annotated[int, typer.Option("--processes", "-p", min=1, help="How many files to work on at once.")]
 Version = Annotated[int | None, typer.Option("--version", help="A version of the archive; by default the newest.")]
-Column = Annotated[list[str] | None, typer.Option("--column", help="A column to keep; repeatable.")]
+Column = Annotated[list[str] | None, typer.Option("--column", help="A column to keep; repeatable (in TOML: columns).")]
 
 
 def main() -> None:
@@ -76,7 +78,9 @@ def encode(
     effort: Annotated[str | None, typer.Option(help="fast, default or max.")] = None,
     rows_per_block: Annotated[int | None, typer.Option(help="The most rows in a block.")] = None,
     column: Column = None,
-    coder: Annotated[list[str] | None, typer.Option(help="An entropy coder that may be used; repeatable.")] = None,
+    coder: Annotated[
+        list[str] | None, typer.Option(help="An entropy coder that may be used; repeatable (in TOML: coders).")
+    ] = None,
     depth: Annotated[
         int | None, typer.Option(help="The longest chain of columns that reading one may need; 0: none.")
     ] = None,
@@ -98,9 +102,11 @@ def encode(
         print(f"already done: {report.archive} version {report.version} is this source, encoded so")
     else:
         reused = f", {report.reused_tasks} of {report.tasks} tasks done before" if report.reused_tasks else ""
-        print(f"encoded {report.rows:,} rows to {report.archive} version {report.version}{reused}")
-    arrow = f"{_size(report.arrow_bytes)} as Arrow, {_ratio(report.arrow_bytes, report.archive_bytes)}"
-    print(f"{_size(report.source_bytes)} Parquet ({arrow}) -> {_size(report.archive_bytes)}")
+        repaired = f", {_count(report.repaired, 'lost data file')} repaired" if report.repaired else ""
+        print(f"encoded {report.rows:,} rows to {report.archive} version {report.version}{reused}{repaired}")
+    kinds = ((report.source_bytes, "the Parquet"), (report.arrow_bytes, "Arrow"))
+    sizes = ", ".join(f"{_ratio(size, report.archive_bytes)} than {kind} ({_size(size)})" for size, kind in kinds)
+    print(f"archive: {_size(report.archive_bytes)}" + (f", {sizes}" if report.rows else ""))
 
 
 @app.command()
@@ -109,7 +115,7 @@ def restore(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A name ending in .parquet, a folder, or a URL.")],
     version: Version = None,
     column: Column = None,
-    compression: Annotated[str | None, typer.Option(help="Parquet's: zstd, snappy, gzip, none.")] = None,
+    compression: Annotated[str | None, typer.Option(help="Parquet's: zstd, snappy, gzip, brotli, lz4, none.")] = None,
     processes: Processes = 1,
     storage: Storage = None,
     options: OptionsFile = None,
@@ -123,7 +129,8 @@ def restore(
     with _progress("restore") as progress:
         report = verb.restore(chosen, LocalEngine(processes), progress)
     done = "already done" if report.already_done else "restored"
-    print(f"{done}: {report.rows:,} rows, {report.files} files, {_size(report.parquet_bytes)} at {report.target}")
+    files = f"{_count(report.files, 'file')}, {_size(report.parquet_bytes)}"
+    print(f"{done}: {report.rows:,} rows, {files} at {report.target}")
 
 
 @app.command()
@@ -164,7 +171,7 @@ def inspect_archive(archive: Archive, version: Version = None, storage: Storage 
     spent = report.container_bytes + report.manifest_bytes
     rows.append(("containers and manifest", "", "", "", f"{spent:,}", _bits(spent, report.rows)))
     total = (f"{report.raw_bytes:,}", f"{report.archive_bytes:,}", _bits(report.archive_bytes, report.rows))
-    title = f"{report.archive} version {report.version}: {report.rows:,} rows, {report.block_rows} block rows"
+    title = f"{report.archive} version {report.version}: {report.rows:,} rows, {_count(report.block_rows, 'block row')}"
     heads = ("column", "type", "chain", "raw bytes", "encoded bytes", "bits per value")
     _table(title, heads, rows, ("total, bits per row", "", _ratio(report.raw_bytes, report.archive_bytes), *total))
 
@@ -185,18 +192,16 @@ def vacuum(
     given = {"archive": archive, "retention_days": retention_days, "grace_days": grace_days}
     report = verb.vacuum(fill(VacuumOptions, options, **given, dry_run=dry_run or None, storage=_storage(storage)))
     verb_done = "would delete" if report.dry_run else "deleted"
-    print(f"{verb_done} {report.manifests} manifests and {report.files} files, {_size(report.bytes)}")
+    found = f"{_count(report.manifests, 'manifest')} and {_count(report.files, 'file')}"
+    print(f"{verb_done} {found}, {_size(report.bytes)}")
 
 
 @app.command()
 def report(lake: Annotated[str, typer.Argument(metavar="LAKE")], storage: Storage = None) -> None:
     """Write LAKE/report.html from the statistics of its runs."""
-    from mdlake.lake.store import open_store
-    from mdlake.statistics.report import report as page
+    from mdlake.statistics.report import write_report
 
-    store = open_store(lake, _storage(storage))
-    store.put("report.html", page(lake, _storage(storage)).encode())
-    print(store.url_of("report.html"))
+    print(write_report(lake, _storage(storage))[0])
 
 
 @model_app.command("inspect")
@@ -277,7 +282,13 @@ def _size(count: int) -> str:
 
 
 def _ratio(before: int, after: int) -> str:
-    return f"{before / after:.1f}x smaller" if after and before else ""
+    if not before or not after:
+        return ""
+    return f"{before / after:.1f}x smaller" if before >= after else f"{after / before:.1f}x larger"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _bits(size: int, rows: int) -> str:

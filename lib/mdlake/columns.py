@@ -213,9 +213,11 @@ def _from_strings(type_: pa.DataType, strings: Strings) -> pa.Array:
             raise CorruptError(f"values of {type_} do not all have {type_.byte_width} bytes")
         return pa.Array.from_buffers(type_, len(strings), [None, pa.py_buffer(np.ascontiguousarray(strings.data))])
     try:
-        return binary.cast(type_)
+        binary = binary.cast(pa.large_binary() if t.is_large_string(type_) or t.is_large_binary(type_) else pa.binary())
     except pa.ArrowInvalid as error:
         raise CorruptError(f"the bytes are no {type_}: {error}") from error
+    # Parquet files hold strings that are no UTF-8, and Arrow reads them unasked: what came in goes out
+    return pa.Array.from_buffers(type_, len(strings), binary.buffers())
 
 
 def _from_dictionary(type_: pa.DataType, validity: np.ndarray, present: int, source: Source, role: str) -> pa.Array:

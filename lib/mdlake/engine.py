@@ -12,7 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context, parent_process
+from threading import Thread
 from typing import Protocol, TypeVar
 
 from mdlake.errors import InvalidArgumentError, MdlakeError
@@ -21,6 +22,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_UNGUARDED = 'the script runs again in each process; put its calls under `if __name__ == "__main__":`'
 
 
 class Engine(Protocol):
@@ -37,7 +39,8 @@ class TaskError(MdlakeError, RuntimeError):
 class LocalEngine:
     """A pool of `processes` processes with one thread each, or this process when `processes` is 1.
 
-    Processes are spawned, not forked: forking a process that has threads (Arrow, obstore) can deadlock.
+    Processes are spawned, not forked: forking a process that has threads (Arrow, obstore) can deadlock. A spawned
+    process imports the script that started it, so a script needs `if __name__ == "__main__":` around its calls.
     """
 
     processes: int = 1
@@ -52,12 +55,15 @@ class LocalEngine:
         if workers <= 1:
             yield from map(call, tasks)
             return
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread)
+        if getattr(current_process(), "_inheriting", False):  # this is a worker that imports the script
+            raise InvalidArgumentError(_UNGUARDED)
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start)
         try:
             yield from pool.map(call, tasks)
         except BrokenProcessPool as error:
             raise TaskError(
-                "a worker process died, most likely for want of memory; use fewer processes or smaller blocks"
+                "a worker process died: for want of memory (use fewer processes or smaller blocks), or because "
+                + _UNGUARDED
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -79,10 +85,20 @@ def task_name(task: object) -> str:
     return str(getattr(task, "name", None) or type(task).__name__)
 
 
-def _one_thread() -> None:
+def _start() -> None:
+    """What a worker process does first: it ends with its parent, and has one thread."""
+    Thread(target=_end_with_parent, daemon=True).start()
     for variable in _ONE_THREAD:
         os.environ[variable] = "1"
     import pyarrow  # here: a spawned process must have its limits before libraries start
 
     pyarrow.set_cpu_count(1)
     pyarrow.set_io_thread_count(1)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot tell its workers to stop."""
+    parent = parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)

@@ -67,5 +67,15 @@ def located(**place: object) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def advised(advice: str) -> Iterator[None]:
+    """Adds what to do to an error about damaged bytes that passes through."""
+    try:
+        yield
+    except (CorruptError, TruncatedError) as error:
+        error.message += f"; {advice}"
+        raise
+
+
 def _rebuild(kind: type[MdlakeError], message: str, place: dict[str, object]) -> MdlakeError:
     return kind(message, **place)

@@ -15,17 +15,18 @@ import pyarrow as pa
 from mdlake import block
 from mdlake.archive import resume
 from mdlake.archive.data_file import data_file_writer
-from mdlake.archive.layout import DATA_FOLDER, ArchiveManifest, DataFile, SourceEntry
+from mdlake.archive.layout import ArchiveManifest, DataFile, SourceEntry
 from mdlake.archive.options import EncodeOptions
 from mdlake.archive.planning import (
     check_options,
+    lost_files,
     newest_archive,
     row_group_ranges,
     select_columns,
     shared_schemas,
 )
 from mdlake.archive.source import Footer, block_rows, read_footers, read_rows
-from mdlake.archive.spread import Progress, spread
+from mdlake.archive.spread import Progress, Task, spread
 from mdlake.engine import Engine
 from mdlake.errors import ConflictError, CorruptError, InvalidArgumentError, located
 from mdlake.lake.dataset import list_parquet
@@ -44,7 +45,7 @@ _BLOCK_ROWS_PER_FILE = 16
 
 
 @dataclass(frozen=True)
-class EncodeTask:
+class EncodeTask(Task):
     """Row groups `first` up to `end` of one source file, to become one data file."""
 
     source: Store
@@ -76,7 +77,10 @@ class EncodeResult:
 
 @dataclass(frozen=True)
 class EncodePlan:
-    """What is to be done from version `base` on; `done` if that version already is the result."""
+    """What is to be done from version `base` on; `done` if that version already is the result.
+
+    `lost`: how many data files of that version are not there, or not whole.
+    """
 
     options: EncodeOptions
     archive: Store
@@ -85,11 +89,12 @@ class EncodePlan:
     sources: tuple[SourceEntry, ...]
     tasks: tuple[EncodeTask, ...]
     done: bool = False
+    lost: int = 0
 
 
 @dataclass(frozen=True)
 class EncodeReport:
-    """What an archive's version holds, and how much of it was there before this run."""
+    """What an archive's version holds, how much of it was there before this run, how many lost files it repaired."""
 
     archive: str
     version: int
@@ -102,6 +107,7 @@ class EncodeReport:
     tasks: int
     reused_tasks: int
     already_done: bool
+    repaired: int = 0
 
 
 def encode(options: EncodeOptions, engine: Engine | None = None, progress: Progress | None = None) -> EncodeReport:
@@ -119,21 +125,24 @@ def plan(options: EncodeOptions) -> EncodePlan:
     footers = read_footers(list_parquet(options.source, options.storage), options.storage)
     schemas, numbers = shared_schemas(footers, options.columns)
     sources = tuple(SourceEntry(f.file.path, f.file.size, f.metadata.num_rows, f.sha256) for f in footers)
+    lost = 0
     if previous:
         if previous.sources != sources and not options.overwrite:
             raise InvalidArgumentError(
-                "this archive was made from another source; choose another place, or overwrite", url=archive.url
+                "this archive was made from another source; choose another place, or overwrite (--overwrite)",
+                url=archive.url,
             )
+        lost = len(lost_files(archive, previous))
         newest_source = max(footer.file.modified for footer in footers)
         untouched = newest_source <= archive.head(manifest_path(base)).modified
-        if untouched and previous.sources == sources and previous.options == options.recorded():
+        if not lost and untouched and previous.sources == sources and previous.options == options.recorded():
             return EncodePlan(options, archive, base, schemas, sources, (), done=True)
     tasks = [
         task
         for index, footer in enumerate(footers)
         for task in _tasks(footer, options, archive, schemas, index, numbers[index])
     ]
-    return EncodePlan(options, archive, base, schemas, sources, tuple(tasks))
+    return EncodePlan(options, archive, base, schemas, sources, tuple(tasks), lost=lost)
 
 
 def run(task: EncodeTask) -> EncodeResult:
@@ -274,15 +283,13 @@ def _commit(archive: Store, manifest: ArchiveManifest, base: int, replace_other:
         return base
     if base and not replace_other:
         raise InvalidArgumentError(
-            "this archive holds another table; choose another place, or overwrite", url=archive.url
+            "this archive holds another table; choose another place, or overwrite (--overwrite)", url=archive.url
         )
-    present = {info.path: info.size for info in archive.list(DATA_FOLDER)}
-    for file in manifest.files:
-        if file.path and present.get(file.path) != file.bytes:
-            raise ConflictError(
-                f"{file.path} was deleted while this write was at work; run again, and vacuum with a longer grace",
-                url=archive.url,
-            )
+    for path in lost_files(archive, manifest):
+        raise ConflictError(
+            f"{path} was deleted while this write was at work; run again, and vacuum with a longer grace",
+            url=archive.url,
+        )
     return commit_manifest(archive, body, base)
 
 
@@ -302,5 +309,6 @@ def _report(
         archive_bytes=size + sum(file.bytes for file in manifest.files),
         tasks=len(results),
         reused_tasks=sum(result.reused for result in results),
-        already_done=planned.done or version == planned.base,
+        already_done=planned.done or (version == planned.base and not planned.lost),
+        repaired=planned.lost if version == planned.base else 0,
     )

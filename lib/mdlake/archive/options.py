@@ -6,13 +6,24 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from types import NoneType, UnionType
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from mdlake.errors import InvalidArgumentError
 
 Storage = Mapping[str, str]
+_STORAGE = {"help": "an option of the object store under obstore's name, as endpoint=URL"}
+_ARCHIVE = "the archive: a folder or a URL"
+_VERSION = "a version of the archive; by default the newest"
+COMPRESSIONS = ("zstd", "snappy", "gzip", "brotli", "lz4", "none")  # Parquet's
+_PLAIN = {int: "a whole number", str: "a text", bool: "true or false", tuple: "a list of texts", Mapping: "a table"}
+
+
+def option(text: str, default: Any = MISSING) -> Any:
+    """A field of an options dataclass, with its help text; required if there is no default."""
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
@@ -25,16 +36,16 @@ class EncodeOptions:
     `overwrite`: allow a new version of an archive that was made from something else.
     """
 
-    source: str
-    archive: str
-    effort: str = "default"
-    rows_per_block: int = 1 << 20
-    bytes_per_block: int = 256 << 20
-    columns: tuple[str, ...] | None = None
-    coders: tuple[str, ...] | None = None
-    depth: int | None = None
-    overwrite: bool = False
-    storage: Storage = field(default_factory=dict, repr=False, compare=False)
+    source: str = option("a Parquet file, a folder of them, or a URL")
+    archive: str = option(_ARCHIVE)
+    effort: str = option("fast, default or max", "default")
+    rows_per_block: int = option("the most rows in a block", 1 << 20)
+    bytes_per_block: int = option("about the most Arrow bytes of a row of blocks", 256 << 20)
+    columns: tuple[str, ...] | None = option("columns to keep; by default all", None)
+    coders: tuple[str, ...] | None = option("entropy coders that may be used; by default those of the effort", None)
+    depth: int | None = option("the longest chain of columns that reading one may need; 0: none, by default any", None)
+    overwrite: bool = option("replace an archive of another source", False)
+    storage: Storage = field(default_factory=dict, repr=False, compare=False, metadata=_STORAGE)
 
     def __post_init__(self) -> None:
         for name in ("rows_per_block", "bytes_per_block"):
@@ -60,22 +71,27 @@ class RestoreOptions:
     """The archive's `version` (the newest by default) to Parquet at `target`: a file if it ends in .parquet, else
     a folder with the source's files. `compression` is Parquet's."""
 
-    archive: str
-    target: str
-    version: int | None = None
-    columns: tuple[str, ...] | None = None
-    compression: str = "zstd"
-    storage: Storage = field(default_factory=dict, repr=False, compare=False)
+    archive: str = option(_ARCHIVE)
+    target: str = option("a name ending in .parquet, a folder, or a URL")
+    version: int | None = option(_VERSION, None)
+    columns: tuple[str, ...] | None = option("columns to restore; by default all", None)
+    compression: str = option(f"Parquet's: {', '.join(COMPRESSIONS)}", "zstd")
+    storage: Storage = field(default_factory=dict, repr=False, compare=False, metadata=_STORAGE)
+
+    def __post_init__(self) -> None:
+        if self.compression not in COMPRESSIONS:
+            known = ", ".join(COMPRESSIONS)
+            raise InvalidArgumentError(f"compression {self.compression!r} is unknown; choose one of {known}")
 
 
 @dataclass(frozen=True)
 class VerifyOptions:
     """Check every byte of an archive and, if there is a `source`, compare with it bit for bit."""
 
-    archive: str
-    source: str | None = None
-    version: int | None = None
-    storage: Storage = field(default_factory=dict, repr=False, compare=False)
+    archive: str = option(_ARCHIVE)
+    source: str | None = option("Parquet to compare with, bit for bit; by default the archive is only checked", None)
+    version: int | None = option(_VERSION, None)
+    storage: Storage = field(default_factory=dict, repr=False, compare=False, metadata=_STORAGE)
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,13 @@ class VacuumOptions:
     retention: timedelta = timedelta(days=30)
     grace: timedelta = timedelta(days=7)
     dry_run: bool = False
-    storage: Storage = field(default_factory=dict, repr=False, compare=False)
+    storage: Storage = field(default_factory=dict, repr=False, compare=False, metadata=_STORAGE)
+
+    def __post_init__(self) -> None:
+        for name in ("retention", "grace"):
+            if getattr(self, name) < timedelta(0):
+                days = getattr(self, name) / timedelta(days=1)
+                raise InvalidArgumentError(f"{name} must be at least 0 days, not {days:g}")
 
 
 @dataclass(frozen=True)
@@ -98,7 +120,7 @@ class InspectOptions:
 
     archive: str
     version: int | None = None
-    storage: Storage = field(default_factory=dict, repr=False, compare=False)
+    storage: Storage = field(default_factory=dict, repr=False, compare=False, metadata=_STORAGE)
 
 
 Options = TypeVar("Options")
@@ -107,19 +129,53 @@ Options = TypeVar("Options")
 def fill(kind: type[Options], file: str | None = None, **given: Any) -> Options:
     """Options of `kind` from a TOML file and, over them, what is given and not None.
 
-    Lists become tuples, `retention_days` and `grace_days` become times. Unknown names are refused.
+    Lists become tuples, `retention_days` and `grace_days` become times. Unknown names and values of another type
+    are refused.
     """
     values = {**(_read_toml(file) if file else {}), **{key: value for key, value in given.items() if value is not None}}
     for name in ("retention", "grace"):
         if (days := values.pop(f"{name}_days", None)) is not None:
-            values[name] = timedelta(days=float(days))
+            values[name] = _days(f"{name}_days", days)
     known = {item.name for item in fields(cast(Any, kind))}
     if unknown := sorted(set(values) - known):
         raise InvalidArgumentError(f"there is no option {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        _check_type(name, value, hints[name])
     try:
-        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        return kind(**values)
     except TypeError as error:
         raise InvalidArgumentError(f"the options are not complete: {error}") from error
+
+
+def _days(name: str, days: Any) -> timedelta:
+    if isinstance(days, bool) or not isinstance(days, int | float):
+        raise InvalidArgumentError(f"{name} must be a number, not {days!r}")
+    try:
+        return timedelta(days=days)
+    except (OverflowError, ValueError) as error:
+        raise InvalidArgumentError(f"{name} cannot be {days!r}: {error}") from error
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    parts = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+    kinds = [_kind(part) for part in parts]
+    texts = value if isinstance(value, tuple) else value.values() if isinstance(value, Mapping) else ()
+    if any(_fits(value, kind) for kind in kinds) and all(isinstance(text, str) for text in texts):
+        return
+    expected = " or ".join(str(_PLAIN.get(kind, kind.__name__)) for kind in kinds if kind is not NoneType)
+    shown = "" if Mapping in kinds else f", not {value!r}"  # a table may hold secrets
+    raise InvalidArgumentError(f"{name} must be {expected}{shown}")
+
+
+def _kind(hint: Any) -> Any:
+    """The class to check for: `tuple[str, ...]` is a tuple."""
+    return get_origin(hint) or hint
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))  # True is an int to Python
 
 
 def _read_toml(file: str) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from mdlake import block
-from mdlake.archive.layout import ArchiveManifest
+from mdlake.archive.layout import DATA_FOLDER, REPAIR, ArchiveManifest
 from mdlake.archive.options import EncodeOptions
 from mdlake.archive.source import Footer
-from mdlake.errors import InvalidArgumentError
+from mdlake.errors import InvalidArgumentError, advised, located
 from mdlake.lake.manifest import read_manifest
 from mdlake.lake.store import Store
 from mdlake.lake.url import parse_url
@@ -79,7 +79,15 @@ def newest_archive(archive: Store, base: int) -> ArchiveManifest | None:
     """The manifest of version `base`; None if it is 0."""
     if not base:
         return None
-    body = read_manifest(archive, base)[1]
-    if body["kind"] != "archive":
-        raise InvalidArgumentError("this folder holds shards, not an archive; choose another", url=archive.url)
-    return ArchiveManifest.from_json(body)
+    with advised(REPAIR):
+        body = read_manifest(archive, base)[1]
+        if body["kind"] != "archive":
+            raise InvalidArgumentError("this folder holds shards, not an archive; choose another", url=archive.url)
+        with located(file=archive.url):
+            return ArchiveManifest.from_json(body)
+
+
+def lost_files(archive: Store, manifest: ArchiveManifest) -> list[str]:
+    """The data files of the manifest that are not there, or not with their size."""
+    present = {info.path: info.size for info in archive.list(DATA_FOLDER)}
+    return [file.path for file in manifest.files if file.path and present.get(file.path) != file.bytes]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from mdlake.archive.layout import ArchiveManifest, BlockEntry, DataFile
+from mdlake.archive.layout import REPAIR, ArchiveManifest, BlockEntry, DataFile
 from mdlake.archive.pruning import Filter, as_expression, filter_columns, keep, passing, surviving
 from mdlake.block_row import RowDecoder, ancestors
-from mdlake.errors import CorruptError, InvalidArgumentError, StoreError, TruncatedError, located
+from mdlake.errors import CorruptError, InvalidArgumentError, StoreError, TruncatedError, advised, located
 from mdlake.lake.faults import is_missing
 from mdlake.lake.manifest import read_manifest
 from mdlake.lake.store import Store, open_store
@@ -30,7 +30,8 @@ class Archive:
     @staticmethod
     def open(url: str, version: int | None = None, storage: Mapping[str, str] | None = None) -> Archive:
         store = open_store(url, storage)
-        version, body = read_manifest(store, version)
+        with advised(REPAIR):
+            version, body = read_manifest(store, version)
         with located(file=store.url):
             return Archive(store, version, ArchiveManifest.from_json(body))
 
@@ -109,7 +110,7 @@ def read_blocks(store: Store, file: DataFile, schema: pa.Schema, row: int, colum
         return []
     entries = file.blocks[row]
     parents = {column: entry.parents for column, entry in enumerate(entries) if entry.parents}
-    with located(file=store.url_of(file.path), row_group=row):
+    with located(file=store.url_of(file.path), row_group=row), advised(REPAIR):
         needed = sorted({column for wanted in columns for column in ancestors(wanted, parents)})
         blocks = dict(zip(needed, _fetch(store, file, [entries[column] for column in needed]), strict=True))
         crcs = {column: entries[column].crc32 for column in needed}
@@ -136,7 +137,7 @@ def check_size(store: Store, file: DataFile) -> None:
     """Tells a data file that was cut from one that cannot be read."""
     found = store.head(file.path).size
     if found < file.bytes:
-        raise TruncatedError(f"the file has {found} bytes, expected {file.bytes}; restore it from a backup")
+        raise TruncatedError(f"the file has {found} bytes, expected {file.bytes}")
 
 
 def _checked(array: pa.Array, entry: BlockEntry, field: pa.Field) -> pa.Array:

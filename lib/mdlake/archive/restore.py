@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from mdlake.archive.layout import ArchiveManifest, DataFile
 from mdlake.archive.options import RestoreOptions
 from mdlake.archive.reader import Archive, read_blocks
-from mdlake.archive.spread import Progress, spread
+from mdlake.archive.spread import Progress, Task, spread
 from mdlake.engine import Engine
 from mdlake.errors import InvalidArgumentError
 from mdlake.lake.dataset import SUFFIX
@@ -37,7 +37,7 @@ from mdlake.lake.store import Store, open_object, open_store
 
 
 @dataclass(frozen=True)
-class RestoreTask:
+class RestoreTask(Task):
     """Data files that become one Parquet file at `path` of `target`."""
 
     archive: Store

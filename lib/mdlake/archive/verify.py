@@ -16,14 +16,14 @@ from itertools import accumulate
 import pyarrow as pa
 
 from mdlake.archive.compare import first_difference
-from mdlake.archive.layout import DataFile
+from mdlake.archive.layout import REPAIR, DataFile
 from mdlake.archive.options import VerifyOptions
 from mdlake.archive.planning import select_columns
 from mdlake.archive.reader import Archive, check_size, read_blocks
 from mdlake.archive.source import Footer, RowStream, SourceRows, read_footers
-from mdlake.archive.spread import Progress, spread
+from mdlake.archive.spread import Progress, Task, spread
 from mdlake.engine import Engine
-from mdlake.errors import CorruptError, located
+from mdlake.errors import CorruptError, advised, located
 from mdlake.lake.dataset import list_parquet
 from mdlake.lake.store import Store, open_store
 
@@ -31,7 +31,7 @@ _PIECE = 8 << 20
 
 
 @dataclass(frozen=True)
-class VerifyTask:
+class VerifyTask(Task):
     """One data file, and the source rows that it should equal (None: only check the file)."""
 
     archive: Store
@@ -121,7 +121,7 @@ def run(task: VerifyTask) -> VerifyResult:
     """Hashes one data file, decodes all its blocks and compares them."""
     file = task.file
     if file.path:
-        with located(file=task.archive.url_of(file.path)):
+        with located(file=task.archive.url_of(file.path)), advised(REPAIR):
             _check_hash(task.archive, file)
     if task.source is None:
         for row in range(len(file.rows)):
@@ -165,7 +165,7 @@ def _check_hash(store: Store, file: DataFile) -> None:
         while piece := data.read(_PIECE):
             digest.update(piece)
     if digest.hexdigest() != file.sha256:
-        raise CorruptError("the file's SHA-256 is not the manifest's: it is damaged; restore it from a backup")
+        raise CorruptError("the file's SHA-256 is not the manifest's: it is damaged")
 
 
 def _compare_schemas(archive: Archive, footers: Sequence[Footer]) -> Difference | None:

@@ -23,7 +23,7 @@ PREVIOUS = mixing.PREVIOUS
 MAX_CONTEXTS = 24
 MAX_SOURCES = 4
 MAX_ALPHABET = 1 << 16
-MOST_LINES = 20
+MOST_LINES = 22
 """Binary logarithm of the most lines of 32 bytes that the counters take."""
 _MARK = 128
 
@@ -119,7 +119,8 @@ class _Tree:
 def leaf_depths(counts: np.ndarray) -> np.ndarray:
     """Depths (uint8) of the leaves of a tree that suits these counts (int64); 0 for symbols that do not occur."""
     depths = np.zeros(len(counts), np.uint8)
-    code_tree.weigh(counts, depths)
+    if counts.any():
+        code_tree.weigh(counts, depths)
     return depths
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mdlake.coding.mixing import logistic_tables, rates
 from mdlake.errors import CorruptError, TruncatedError
@@ -17,103 +18,182 @@ from mdlake.kernels import text_mixing as kernel
 from mdlake.streams import Strings
 
 Context = tuple[int, ...]
-"""Sources, by number."""
+"""Sources: 0 the previous byte, 1 the two before, 2 three, 3 four, 4 the fifth, 5 the fifth and sixth; 6 the word so
+far, 7 the word before it, 8 the one before that; 9 the place in the string; 10 and 11 the bytes of the string before
+that stand in this byte's place and behind it; 12 all of the string so far; from 13 on the parents."""
 
 MAX_CONTEXTS = kernel.MAX_CONTEXTS
 MAX_SOURCES = 4
-PARENTS = kernel.SOURCES
-MOST_LINES = 22
+MAX_TEXT = (1 << 31) - 2
+"""Bytes and strings together, at most: places are kept in 32 bits."""
+PARENTS = kernel.PARENTS
+PARTS = 4
 _MARK = 128
-_GROUPS = 13
-_LEVELS = 24
+_MOST_LINES = 22
+"""Binary logarithm of the most lines of 16 bytes that histories take."""
 
 
 @dataclass(frozen=True)
 class TextMixing:
+    """The model's shape. `terminator`: the byte that ends a string; best one that none holds."""
+
     contexts: tuple[Context, ...]
     terminator: int
-    limit: int = 255
+    limit: int = 1023
 
-    def encode(self, strings: Strings, parents: np.ndarray) -> bytes | None:
-        ends = strings.offsets[1:] + np.arange(len(strings))
-        text = np.full(len(strings.data) + len(strings), self.terminator, np.uint8)
-        within = np.ones(len(text), bool)
-        within[ends] = False
-        text[within] = strings.data
-        data = np.empty(len(text) + len(text) // 8 + 1024, np.uint8)
-        size = self._run(False, text, ends, parents, np.zeros(0, np.uint8), data)
-        return None if size < 0 else bytes([size % _MARK]) + data[:size].tobytes()
+    def encode(self, strings: Strings, parents: NDArray[np.uint32]) -> bytes | None:
+        """The stream of the strings, None if it would be longer than they are.
 
-    def decode(self, data: bytes | memoryview, count: int, size: int, parents: np.ndarray) -> Strings:
+        Args:
+            parents: uint32 [n, parent columns], the codes known beside each string.
+        """
+        data, _ = self._encoded(strings, parents)
+        return None if data is None else bytes([len(data) % _MARK]) + data.tobytes()
+
+    def costs(self, strings: Strings, parents: NDArray[np.uint32]) -> NDArray[np.float64] | None:
+        """Bytes that each quarter of the strings takes per byte of theirs and terminator; None as in `encode`."""
+        data, marks = self._encoded(strings, parents)
+        if data is None:
+            return None
+        last = -(-np.arange(1, PARTS + 1) * len(strings) // PARTS) - 1
+        last[-1] += 1
+        sizes = np.diff(strings.offsets[last] + last, prepend=0)
+        return np.diff(marks, prepend=0)[:PARTS] / np.maximum(sizes, 1)
+
+    def decode(self, data: bytes | memoryview, count: int, size: int, parents: NDArray[np.uint32]) -> Strings:
+        """`count` strings of `size` bytes together.
+
+        Raises:
+            CorruptError, TruncatedError: the stream is not one of such strings.
+        """
         if len(data) == 0:
             raise TruncatedError(f"no bytes for {count} strings")
         stream = np.frombuffer(data, np.uint8, offset=1)
         if data[0] != stream.size % _MARK:
             raise CorruptError(f"{stream.size} bytes of a mixed text, not {data[0]} mod {_MARK}")
         text, ends, ending = np.zeros(size + count, np.uint8), np.full(count, -1, np.int64), np.empty(9, np.uint8)
-        done = self._run(True, text, ends, parents, stream, ending)
-        if done < 0:
+        done, _ = self._run(True, text, ends, parents, stream, ending)
+        if done == kernel.TOO_LONG:
             raise CorruptError(f"the mixed text is not {count} strings of {size} bytes")
         end = ending[1 : 1 + ending[0]]
-        if stream.size < done + end.size:
-            raise TruncatedError(f"{stream.size} bytes of a mixed text of {done + end.size}")
+        if done == kernel.TOO_SHORT or stream.size < done + end.size:
+            raise TruncatedError(f"{stream.size} bytes are not all of a mixed text of {count} strings")
         if stream.size > done + end.size or (stream[done:] != end).any():
             raise CorruptError("the mixed text does not end as it should")
-        within = np.ones(len(text), bool)
-        within[ends] = False
         offsets = np.zeros(count + 1, np.int64)
         offsets[1:] = ends - np.arange(count)
-        return Strings(offsets, text[within])
+        return Strings(offsets, text[_within(text.size, ends)])
 
-    def _run(self, decoding, text, ends, parents, coming, going) -> int:
-        n = len(self.contexts)
-        contexts = np.full((n, MAX_SOURCES), -1, np.int64)
+    def _encoded(self, strings: Strings, parents: NDArray[np.uint32]) -> tuple[NDArray[np.uint8] | None, np.ndarray]:
+        ends = strings.offsets[1:] + np.arange(len(strings))
+        text = np.full(len(strings.data) + len(strings), self.terminator, np.uint8)
+        text[_within(text.size, ends)] = strings.data
+        data = np.empty(text.size + text.size // 8 + kernel.MOST_A_BYTE + 16, np.uint8)
+        size, marks = self._run(False, text, ends, parents, np.zeros(0, np.uint8), data)
+        return (None if size < 0 else data[:size]), marks
+
+    def _run(
+        self,
+        decoding: bool,
+        text: NDArray[np.uint8],
+        ends: NDArray[np.int64],
+        parents: NDArray[np.uint32],
+        coming: NDArray[np.uint8],
+        going: NDArray[np.uint8],
+    ) -> tuple[int, NDArray[np.int64]]:
+        """What the kernel returns, and how far it was at the end of each quarter of the strings."""
+        contexts = np.full((len(self.contexts), MAX_SOURCES), -1, np.int64)
         for k, context in enumerate(self.contexts):
             contexts[k, : len(context)] = context
-        squash, stretch = logistic_tables()
-        stretch = stretch[8::16]
-        following, start = histories()
-        bits = min(max(int(len(text) * n).bit_length(), 8), MOST_LINES)
-        lines = np.zeros(kernel.SLOTS << bits, np.uint8)
-        meanings = np.tile(start, (n, 1))
-        weight = (1 << 16) * 3 // 10
-        by_byte = np.zeros((256, kernel.INPUTS), np.int32)
-        by_byte[:, : n + 1] = weight
-        by_match = np.zeros((_GROUPS * 8, kernel.INPUTS), np.int32)
-        by_match[:, : n + 1] = weight
-        steps = np.arange(kernel.APM_STEPS) * kernel.APM_WIDTH
-        curve = squash[np.minimum(steps, len(squash) - 1)].astype(np.int32) << 6
-        corrections = np.tile(curve, (_GROUPS * 256, 1))
-        pairs = np.tile(curve, (1 << min(max(len(text).bit_length() - 2, 4), 16), 1))
-        heads = np.zeros(1 << min(max(len(text).bit_length(), 4), 20), np.int32)
-        match_meanings = np.zeros(2 * _LEVELS, np.uint32)
-        for level in range(_LEVELS):
-            p = (1 << 22) // (level + 2)
-            match_meanings[2 * level] = p << 10
-            match_meanings[2 * level + 1] = ((1 << 22) - 1 - p) << 10
-        return kernel.code_text(
-            decoding, text, ends, self.terminator, parents, contexts, self.limit, stretch.astype(np.int32),
-            squash.astype(np.int32), rates(), words(), following, lines, meanings, match_meanings, by_byte, by_match,
-            corrections, pairs, heads, coming, going,
+        squash, stretch = _tables()
+        following, meanings = histories()
+        bits, count = text.size.bit_length(), len(self.contexts)
+        lines = np.zeros(kernel.SLOTS << min(max((text.size * count).bit_length(), 8), _MOST_LINES), np.uint8)
+        heads = np.zeros(1 << min(max(bits, 4), 20), np.int32)
+        groups = kernel.GROUPS
+        pairs = 1 << min(max(bits - 2, 4), 16)
+        marks = np.zeros(PARTS + 1, np.int64)
+        size = kernel.code_text(
+            decoding, text, ends, self.terminator, parents, contexts, self.limit, stretch, squash, rates(), words(),
+            following, lines, np.tile(meanings, (count, 1)), _match_meanings(), _weights(256, count, True),
+            _weights(256, count), _weights(groups * kernel.PLACES, count), _corrections(256 * groups), _corrections(pairs), heads, marks, coming, going,
         )  # fmt: skip
+        return size, marks
+
+
+def rarest(data: NDArray[np.uint8]) -> int:
+    """The byte that occurs least, the smallest of them."""
+    return int(np.argmin(np.bincount(data, minlength=256)))
+
+
+def _within(size: int, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which bytes of a text are in its strings."""
+    within = np.ones(size, bool)
+    within[ends] = False
+    return within
 
 
 @cache
-def words() -> np.ndarray:
-    """uint8 [256]: for letters (in lower case), digits and bytes from 128 on a number, 0 for what parts words."""
-    return np.array(
-        [
-            ord(chr(b).lower()) if (chr(b).isalnum() and b < 128) or (b >= 128 and False) else (b if b >= 128 else 0)
-            for b in range(256)
-        ],
-        np.uint8,
-    )
+def _tables() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """squash as in `mixing`; stretch of probabilities in 1 / 4096, each by its middle."""
+    squash, stretch = logistic_tables()
+    return squash.astype(np.int32), np.ascontiguousarray(stretch[8::16])
+
+
+def _weights(sets: int, contexts: int, first: bool = False) -> NDArray[np.int32]:
+    """The weights at first: of the first set 0.3 for each context and the match; else nothing."""
+    weights = np.zeros((sets, 8 * -(-(contexts + 2) // 8)), np.int32)
+    weights[:, : contexts + 1] = (3 << 16) // 10 if first else 0
+    return weights
+
+
+def _corrections(rows: int) -> NDArray[np.int32]:
+    """Tables of probabilities in 1 / 2**22 that correct nothing."""
+    squash, _ = _tables()
+    steps = np.arange(kernel.APM_STEPS) * kernel.APM_WIDTH
+    return np.tile(squash[np.minimum(steps, len(squash) - 1)] << 6, (rows, 1))
+
+
+@cache
+def words() -> NDArray[np.uint8]:
+    """[256]: for letters (in lower case), digits and bytes from 128 on their number, 0 for what parts words."""
+    part = [byte if byte >= 128 or chr(byte).isalnum() else 0 for byte in range(256)]
+    return np.array([byte | 32 if 65 <= byte <= 90 else byte for byte in part], np.uint8)
+
+
+def _match_meanings() -> NDArray[np.uint32]:
+    """[2 levels]: what it means that a match of each level expects a 0, or a 1."""
+    wrong = (1 << 22) // np.arange(2, kernel.LEVELS + 2)
+    return (np.stack([wrong, (1 << 22) - 1 - wrong], 1).ravel() << 10).astype(np.uint32)
 
 
 _MOST = 20, 48, 15, 8, 6, 5
+"""How many of one bit a history can hold beside so many of the other."""
+
+
+@cache
+def histories() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+    """following: [256, 2], the history after a 0 or a 1; meanings: [256], what each means at first.
+
+    As in Mahoney's ZPAQ (the specification, section 3.2): how many zeros and ones, where they are few also which was
+    last; of the others some are forgotten.
+    """
+    numbers: dict[tuple[int, int, int], int] = {}
+    for total in range(_MOST[1] + 2):
+        for ones in range(total + 1):
+            for last in range(_kinds(total - ones, ones)):
+                numbers[total - ones, ones, last] = len(numbers)
+    following, meanings = np.zeros((256, 2), np.uint8), np.full(256, 1 << 31, np.uint32)
+    for (zeros, ones, _), number in numbers.items():
+        for bit in (0, 1):
+            after = _after(zeros, ones, bit)
+            following[number, bit] = numbers[*after, bit if _kinds(*after) == 2 else 0]
+        meanings[number] = ((2 * ones + 1) * ((1 << 22) - 1) // (2 * (zeros + ones + 1))) << 10
+    return following, meanings
 
 
 def _kinds(zeros: int, ones: int) -> int:
+    """How many histories have such numbers: two where the last bit counts."""
     few, many = sorted((zeros, ones))
     if few >= len(_MOST) or many > _MOST[few]:
         return 0
@@ -121,12 +201,11 @@ def _kinds(zeros: int, ones: int) -> int:
 
 
 def _after(zeros: int, ones: int, bit: int) -> tuple[int, int]:
+    """The numbers after another bit: the nearest that a history can hold."""
     if zeros < ones:
-        return _after(ones, zeros, 1 - bit)[::-1]
-    if bit:
-        zeros, ones = _discounted(zeros), ones + 1
-    else:
-        zeros, ones = zeros + 1, _discounted(ones)
+        ones, zeros = _after(ones, zeros, 1 - bit)
+        return zeros, ones
+    zeros, ones = (_forgetting(zeros), ones + 1) if bit else (zeros + 1, _forgetting(ones))
     while not _kinds(zeros, ones):
         if ones < 2:
             zeros -= 1
@@ -135,22 +214,5 @@ def _after(zeros: int, ones: int, bit: int) -> tuple[int, int]:
     return zeros, ones
 
 
-def _discounted(n: int) -> int:
-    return sum(n >= step for step in (1, 2, 3, 4, 5, 7, 8))
-
-
-@cache
-def histories() -> tuple[np.ndarray, np.ndarray]:
-    numbers: dict[tuple[int, int, int], int] = {}
-    for total in range(64):
-        for ones in range(total + 1):
-            for last in range(_kinds(total - ones, ones)):
-                numbers[total - ones, ones, last] = len(numbers)
-    assert len(numbers) <= 256, len(numbers)
-    following, start = np.zeros((256, 2), np.uint8), np.full(256, 1 << 31, np.uint32)
-    for (zeros, ones, _), number in numbers.items():
-        for bit in (0, 1):
-            z, o = _after(zeros, ones, bit)
-            following[number, bit] = numbers[z, o, bit if _kinds(z, o) == 2 else 0]
-        start[number] = ((2 * ones + 1) * ((1 << 22) - 1) // (2 * (zeros + ones) + 2)) << 10
-    return following, start
+def _forgetting(number: int) -> int:
+    return sum(number >= step for step in (1, 2, 3, 4, 5, 7, 8))

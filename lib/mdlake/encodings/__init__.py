@@ -11,14 +11,16 @@ from mdlake.encodings.dictionary import Dictionary
 from mdlake.encodings.floats import Decimal, FloatBits
 from mdlake.encodings.formula import Formula
 from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
+from mdlake.encodings.lookup import Lookup
 from mdlake.encodings.mixed import Mixed
 from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Encoding
 from mdlake.encodings.run_length import RunLength
 from mdlake.encodings.text import FrontCoding, Lengths
+from mdlake.encodings.text_mixed import MixedText
 
-LEAVES: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Huffman, Rans, Range, Lz77, Lzw, Mixed)
+LEAVES: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Huffman, Rans, Range, Lz77, Lzw, Mixed, MixedText)
 STEPS: tuple[type[Encoding], ...] = (
     Delta,
     Zigzag,
@@ -32,6 +34,7 @@ STEPS: tuple[type[Encoding], ...] = (
     Decimal,
     FloatBits,
     Formula,
+    Lookup,
     Predicted,
     Lengths,
     FrontCoding,

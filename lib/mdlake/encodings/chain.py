@@ -30,6 +30,11 @@ class Chain:
         for child in self.children:
             child.write(writer)
 
+    @property
+    def needs(self) -> frozenset[int]:
+        """The parents that some step of it needs."""
+        return frozenset(self.step.needs).union(*(child.needs for child in self.children))
+
     def __len__(self) -> int:
         """The bytes it takes when written."""
         writer = Writer()

@@ -32,6 +32,12 @@ def unexplained(how: str, values: Numbers, explained: Numbers) -> Numbers:
     return values - explained
 
 
+def parts(how: str, values: Numbers, explained: Numbers) -> tuple[Numbers, Numbers]:
+    """What remains of the values, and the corrections."""
+    remains = unexplained(how, values, explained)
+    return remains, values - explained_again(how, remains, explained)
+
+
 def explained_again(how: str, remains: Numbers, explained: Numbers) -> Numbers:
     """The values, up to a correction."""
     if how == "quotient":
@@ -56,13 +62,16 @@ class Formula(Encoding):
             for how, expression in facts.known.formulas:
                 yield cls(how, expression)
 
+    @property
+    def needs(self) -> tuple[int, ...]:
+        return self.expression.parents
+
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Formula, tuple[Stream, ...]] | None:
         if known is None or isinstance(stream, np.ndarray) is False or not kind_of(stream).is_integer:
             return None
         values = _as_int64(numbers(stream))
         explained = self.expression.evaluate(known.numbers, known.count)
-        remains = unexplained(self.how, values, explained)
-        return self, (remains, values - explained_again(self.how, remains, explained))
+        return self, parts(self.how, values, explained)
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return Shape(Kind.I64, shape.count), Shape(Kind.I64, shape.count)

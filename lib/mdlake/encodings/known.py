@@ -32,7 +32,7 @@ class Parent:
 class Known:
     """`rows`: which of the parents' rows the stream's values are of, in order; None for all.
 
-    `contexts` and `formulas` are what an encoder may try with the parents; a decoder needs neither.
+    `contexts`, `formulas` and `lookups` are what an encoder may try with the parents; a decoder needs none.
     """
 
     parents: tuple[Parent, ...]
@@ -40,12 +40,17 @@ class Known:
     rows: NDArray[np.intp] | None = None
     contexts: tuple[Context, ...] = ()
     formulas: tuple[tuple[str, Expression], ...] = ()
+    lookups: tuple[tuple[int, ...], ...] = ()
 
     @cached_property
     def codes(self) -> Codes:
         """uint32 [values, parents]."""
-        columns = [self._chosen(parent.codes) for parent in self.parents]
+        columns = [self.codes_of(parent) for parent in range(len(self.parents))]
         return np.ascontiguousarray(np.stack(columns, axis=1)) if columns else np.zeros((self.count, 0), np.uint32)
+
+    def codes_of(self, parent: int) -> Codes:
+        """uint32 [values]."""
+        return self._chosen(self.parents[parent].codes)
 
     def numbers(self, parent: int) -> Numbers | None:
         """int64 [values], or None where this parent is no column of numbers."""

@@ -50,6 +50,11 @@ class Mixed(Encoding):
             contexts = facts.known.contexts if facts.known else ()
             yield cls((*ALONE, *contexts))
 
+    @property
+    def needs(self) -> tuple[int, ...]:
+        sources = {source for context in self.contexts for source, _ in context}
+        return tuple(sorted(source - PREVIOUS for source in sources if source >= PREVIOUS))
+
     def estimate(self, facts: Facts) -> float:
         """By a quick adaptive model on the sample's later half, when it has learned what it can there."""
         symbols = symbols_of(numbers(facts.stream))

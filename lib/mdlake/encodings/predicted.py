@@ -39,6 +39,10 @@ class Predicted(Encoding):
         for predictor in predictors(values, _columns(known, used, facts.count)[:, :_SAMPLE]):
             yield cls(predictor, used if any(kind >= STEP for kind, _, _ in predictor.experts) else ())
 
+    @property
+    def needs(self) -> tuple[int, ...]:
+        return self.beside
+
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Predicted, tuple[Stream, ...]] | None:
         if not isinstance(stream, np.ndarray) or not kind_of(stream).is_integer or len(stream) == 0:
             return None

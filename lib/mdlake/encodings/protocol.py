@@ -50,6 +50,11 @@ class Encoding(Protocol):
     table: ClassVar[int | None] = None
     """The child that holds distinct values, so grows with them and not with the rows; most have none."""
 
+    @property
+    def needs(self) -> tuple[int, ...]:
+        """The parents, by their places beside the stream, without which this step cannot be undone."""
+        return ()
+
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Self]:
         """Configurations worth trying on a stream with these facts; none where it cannot help."""

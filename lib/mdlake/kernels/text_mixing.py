@@ -21,18 +21,22 @@ from mdlake.kernels.range_coder import byte_at, finish, settled, split
 COMPILED_IN = "5e4ba2cd4522d7b9"
 
 SLOTS = 16
-INPUTS = 16
-MAX_CONTEXTS = INPUTS - 2
+MAX_CONTEXTS = 22
 FARTHEST = 3071  # stretch
 SEEN = (1 << 10) - 1
-SOURCES = 13  # before the parents
+PARENTS = 13  # the first source that is one
 TOKENS = 64
 LONGEST = 47  # of a match, as far as it counts
 SHORTEST = 5
-LEVELS = 16  # of what a match is worth by its length
-APM_STEPS = 33
-APM_WIDTH = 2 * (FARTHEST + 1) // (APM_STEPS - 1)
-LOST = -1
+PLACES = 16  # in a string, that weights know apart
+LEVELS = 24  # of what a match is worth by its length
+GROUPS = 13  # of such levels, and one for no match
+MOST_A_BYTE = 20  # that the coder can make of one: nine decisions of 16 bits, and the last
+RATE = 2  # of the weights
+APM_WIDTH = 256
+APM_STEPS = 2 * (FARTHEST + 1) // APM_WIDTH + 1
+TOO_LONG = -1
+TOO_SHORT = -2
 
 
 @njit(cache=True, nogil=True)
@@ -42,18 +46,27 @@ def mixed_hash(hash_, value):
 
 
 @njit(cache=True, nogil=True)
-def line_of(lines, mask, hash_):
-    """Where the line of a hash begins: found, or made in place of the least used of three."""
-    x = uint32(hash_ * uint32(0xC2B2AE35))
-    x = uint32(x ^ (x >> uint32(16)))
-    tag = uint8(uint32(x * uint32(0x2545F491)) >> uint32(24))
-    first = (uint64(x) & mask) * uint64(SLOTS)
+def find_lines(lines, mask, hashes, found, tags, seen):
+    """Where the line of each hash begins. All of them are touched first, so that memory is waited for once."""
+    for k in range(tags.size):
+        x = uint32(hashes[k] * uint32(0xC2B2AE35))
+        x = uint32(x ^ (x >> uint32(16)))
+        tags[k] = uint32(x * uint32(0x2545F491)) >> uint32(24)
+        found[k] = (uint64(x) & mask) * uint64(SLOTS)
+        seen[k] = lines[found[k]]
+    for k in range(tags.size):
+        if seen[k] != tags[k]:
+            found[k] = line_near(lines, found[k], tags[k])
+
+
+@njit(cache=True, nogil=True)
+def line_near(lines, first, tag):
+    """The line of that tag, or one made in place of the least used of three."""
+    second, third = first ^ uint64(SLOTS), first ^ uint64(2 * SLOTS)
     if lines[first] == tag:
         return first
-    second = first ^ uint64(SLOTS)
     if lines[second] == tag:
         return second
-    third = first ^ uint64(2 * SLOTS)
     if lines[third] == tag:
         return third
     if lines[second + uint64(1)] < lines[first + uint64(1)]:
@@ -87,19 +100,22 @@ def code_bit(decoding, bit, probability, low, high, code, position, coming, goin
 
 
 @njit(cache=True, nogil=True)
-def mixed(weights, chosen, says):
-    """The weighed sum of what the inputs say."""
+def mixed(by_partial, partial, by_last, last, by_match, group, says):
+    """The sum of what the inputs say, by the weights of three sets together."""
     total = int64(0)
     for k in range(says.size):
-        total += int64(weights[chosen, k]) * says[k]
+        total += (int64(by_partial[partial, k]) + by_last[last, k] + by_match[group, k]) * says[k]
     return total
 
 
 @njit(cache=True, nogil=True)
-def correct(weights, chosen, says, error):
-    """Moves weights so that the error would have been smaller."""
+def correct(by_partial, partial, by_last, last, by_match, group, says, error):
+    """Moves the weights so that the error would have been smaller."""
     for k in range(says.size):
-        weights[chosen, k] += int32(int32(int32(says[k] * error) + int32(0x2000)) >> 14)
+        step = int32(int32(int32(says[k] * error) + int32(0x2000)) >> 14)
+        by_partial[partial, k] += step
+        by_last[last, k] += step
+        by_match[group, k] += step
 
 
 @njit(cache=True, nogil=True)
@@ -114,23 +130,25 @@ def learned(entry, bit, limit, rates):
 @njit(cache=True, nogil=True)
 def code_text(
     decoding, text, ends, terminator, parents, contexts, limit, stretch, squash, rates, words, following,
-    lines, meanings, match_meanings, by_byte, by_match, corrections, pair_corrections, heads, coming, going,
+    lines, meanings, match_meanings, by_partial, by_last, by_match, corrections, pair_corrections, heads, marks, coming, going,
 ):  # fmt: skip
     """Writes the stream of the text into `going`, or fills text and ends from the stream `coming`.
 
     `text` holds the strings, each with a terminator behind it, at `ends`. Returns the size of the stream; when
     decoding, how many bytes are settled, and `going` gets what the encoder would end with after them, behind their
-    number; LOST if the text, or what it becomes, is larger than the array for it.
+    number; TOO_LONG if the text, or what it becomes, is larger than the array for it; TOO_SHORT if the stream ended.
     """
     count = contexts.shape[0]
     mask = uint64(lines.size // SLOTS - 1)
     head_mask = uint32(heads.size - 1)
     pair_mask = int64(pair_corrections.shape[0] - 1)
-    row = np.zeros(SOURCES + parents.shape[1], np.uint32)
-    hashes = np.zeros(INPUTS, np.uint32)
-    found = np.zeros(INPUTS, np.uint64)
-    states = np.zeros(INPUTS, np.uint8)
-    says = np.zeros(INPUTS, np.int32)
+    row = np.zeros(PARENTS + parents.shape[1], np.uint32)
+    hashes = np.zeros(count, np.uint32)
+    found = np.zeros(count, np.uint64)
+    tags = np.zeros(count, np.uint8)
+    touched = np.zeros(count, np.uint8)
+    states = np.zeros(count, np.uint8)
+    says = np.zeros(by_partial.shape[1], np.int32)
     says[count + 1] = 256
     token_starts = np.zeros((2, TOKENS), np.int64)
     low, high, code = uint64(0), uint64(0xFFFFFFFFFFFFFFFF), uint64(0)
@@ -140,16 +158,18 @@ def code_text(
             code = (code << uint64(8)) | byte_at(coming, position)
         position = 8
     ending = uint32(1 << 31)
-    i, ended, start = 0, 0, 0
+    i, ended, start, node = 0, 0, 0, uint64(1)
     before, before_end, above, tokens, before_tokens = 0, -1, 0, 0, 0
     recent, older = uint32(0), uint32(0)
     word, word1, word2, prefix = uint32(0), uint32(0), uint32(0), uint32(0)
     match, length = 0, 0
     for j in range(parents.shape[1]):
-        row[SOURCES + j] = parents[0, j] if ends.size else 0
+        row[PARENTS + j] = parents[0, j] if ends.size else 0
     while ended < ends.size:
-        if i >= text.size or (not decoding and position + 160 > going.size):
-            return LOST
+        if i >= text.size or (not decoding and position + MOST_A_BYTE > going.size):
+            return TOO_LONG
+        if decoding and position > coming.size + 8:
+            return TOO_SHORT
         row[0] = recent & uint32(0xFF)
         row[1] = recent & uint32(0xFFFF)
         row[2] = recent & uint32(0xFFFFFF)
@@ -164,7 +184,7 @@ def code_text(
         row[11] = uint32(text[above + 1]) + uint32(1) if above + 1 <= before_end else uint32(0)
         row[12] = prefix
         for k in range(count):
-            x = uint32(k * 0x3D4D51CB + 0x1B873593)
+            x = uint32(uint32(k + 1) * uint32(0x3D4D51CB))
             for m in range(contexts.shape[1]):
                 if contexts[k, m] < 0:
                     break
@@ -174,13 +194,15 @@ def code_text(
         worth = 0
         if length:
             worth = min(length, 15) if length < 16 else min(12 + (length >> 2), 23)
-        byte = int64(text[i])
+        place_in = min(i - start, PLACES - 1)
+        byte, last = int64(text[i]), int64(row[0])
         partial = 1
         for shift in range(7, -1, -1):
             if shift == 7 or shift == 3:
-                for k in range(count):
-                    x = hashes[k] if shift == 7 else mixed_hash(hashes[k], uint32(partial))
-                    found[k] = line_of(lines, mask, x)
+                if shift == 3:
+                    for k in range(count):
+                        hashes[k] = mixed_hash(hashes[k], uint32(partial))
+                find_lines(lines, mask, hashes, found, tags, touched)
                 node = uint64(1)
             for k in range(count):
                 state = lines[found[k] + node]
@@ -195,17 +217,15 @@ def code_text(
                     group = 1 + (worth >> 1)
                 else:
                     length = 0
-            chosen = group * 8 + shift
-            first, second = mixed(by_byte, partial, says), mixed(by_match, chosen, says)
-            first = min(max(first >> 16, -FARTHEST), FARTHEST)
-            second = min(max(second >> 16, -FARTHEST), FARTHEST)
-            place = ((first + second) >> 1) + FARTHEST + 1
+            matched = group * PLACES + place_in
+            total = mixed(by_partial, partial, by_last, last, by_match, matched, says)
+            place = min(max(total >> 16, -FARTHEST), FARTHEST) + FARTHEST + 1
             step, part = place // APM_WIDTH, place % APM_WIDTH
             own = group * 256 + partial
-            pair = int64(((int64(row[0]) << 8 | partial) * 0x9E3779B1 >> 9) & pair_mask)
+            pair = int64(((last << 8 | partial) * 0x9E3779B1 >> 9) & pair_mask)
             corrected = corrections[own, step] * (APM_WIDTH - part) + corrections[own, step + 1] * part
             paired = pair_corrections[pair, step] * (APM_WIDTH - part) + pair_corrections[pair, step + 1] * part
-            probability = (2 * int64(squash[place]) + (corrected + paired) // (APM_WIDTH << 6)) >> 2
+            probability = (2 * int64(squash[place]) + (corrected + 5 * paired) // (APM_WIDTH << 6)) >> 3
             probability = min(max(probability, 1), 65535)
             bit, low, high, code, position = code_bit(
                 decoding, (byte >> shift) & 1, probability, low, high, code, position, coming, going
@@ -215,10 +235,8 @@ def code_text(
             corrections[own, nearest] += (truth - corrections[own, nearest]) >> 7
             pair_corrections[pair, nearest] += (truth - pair_corrections[pair, nearest]) >> 7
             truth = bit * ((1 << 16) - 1)
-            error = int32(int64(truth - squash[first + FARTHEST + 1]) * 6 >> 4)
-            other_error = int32(int64(truth - squash[second + FARTHEST + 1]) * 2 >> 4)
-            correct(by_byte, partial, says, error)
-            correct(by_match, chosen, says, other_error)
+            error = int32(int64(truth - squash[place]) * RATE >> 4)
+            correct(by_partial, partial, by_last, last, by_match, matched, says, error)
             for k in range(count):
                 state = states[k]
                 lines[found[k] + node] = following[state, bit]
@@ -265,20 +283,21 @@ def code_text(
             tokens += 1
             if tokens < TOKENS:
                 token_starts[ended & 1, tokens] = i
-                above = token_starts[1 - (ended & 1), tokens] if tokens <= before_tokens else before_end
+                above = token_starts[1 - (ended & 1), tokens] if tokens <= before_tokens else before_end + 1
         if final:
             ends[ended] = i - 1
             before, before_end, before_tokens = start, i - 1, min(tokens - 1, TOKENS - 1)
             above, tokens, start = before, 0, i
             ended += 1
+            marks[ended * (marks.size - 1) // ends.size] = position
             token_starts[ended & 1, 0] = start
             word, word1, word2, prefix = uint32(0), uint32(0), uint32(0), uint32(0)
             if ended < ends.size:
                 for j in range(parents.shape[1]):
-                    row[SOURCES + j] = parents[ended, j]
+                    row[PARENTS + j] = parents[ended, j]
     if decoding:
         if i < text.size:
-            return LOST
+            return TOO_LONG
         going[0] = finish(low, high, going, 1) - 1
         return position - 8
     return finish(low, high, going, position)

@@ -1,7 +1,7 @@
 """Manifests: what a folder holds, committed by one create-only put.
 
 A manifest is canonical JSON (`schemas/manifest.json`, FORMAT.md section "Archive"), named by its version:
-`manifest/00000000000000000001.json`. Writers put data first, then create version N+1; the store lets exactly
+`_manifest/00000000000000000001.json`. Writers put data first, then create version N+1; the store lets exactly
 one of them win. Readers take the newest version, so they see all of a commit or nothing of it.
 
 Two kinds share the mechanism: `shards` (plain Parquet files) and `archive` (Parquet files of blocks). Nothing
@@ -33,7 +33,7 @@ from mdlake.errors import (
 from mdlake.lake.store import Store
 
 FORMAT = 1
-FOLDER = "manifest"
+FOLDER = "_manifest"  # with `_`: readers of Parquet folders (Arrow, Spark) skip it
 KINDS = ("shards", "archive")
 _NAME = re.compile(rf"{FOLDER}/(\d{{20}})\.json")
 

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import IO, Any, BinaryIO, cast
 
 import obstore
+from obstore.exceptions import UnknownConfigurationKeyError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
 from mdlake.errors import InvalidArgumentError, StoreError
@@ -24,6 +26,7 @@ from mdlake.lake.url import LOCAL, MEMORY, Location, parse_url
 _CLIENT_OPTIONS = frozenset(("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url"))
 _RETRY: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
 _COPY_BYTES = 8 << 20
+_ANY = ("s3://any", "gs://any", "az://any")  # a store of each kind that has options of its own
 _GAP_BYTES = 256 << 10
 _REQUEST_BYTES = 64 << 20
 _memory_stores: dict[str, MemoryStore] = {}  # memory:// must name the same objects each time it is opened
@@ -46,6 +49,7 @@ class Store:
         self.url = location.url
         self._location = location
         self._options = dict(options or {})
+        _check_keys(self._options)
         with translated("open the store", self.url):
             self._objects = _objects(location, self._options)
 
@@ -184,6 +188,26 @@ def _objects(location: Location, options: Mapping[str, str]) -> ObjectStore:
         client.setdefault("allow_http", "true")
     base = Location(location.scheme, location.authority, "").url
     return from_url(base, config=config, client_options=client, retry_config=_RETRY)
+
+
+def _check_keys(options: Mapping[str, str]) -> None:
+    """Refuses keys that no store knows. Local stores ignore the others: one set of options serves source and target."""
+    for key in options:
+        if _plain(key) not in _CLIENT_OPTIONS and not any(_is_known(key, url) for url in _ANY):
+            advice = "obstore's names are understood, such as endpoint, region and access_key_id"
+            raise InvalidArgumentError(f"there is no storage option {key!r}; {advice}")
+
+
+@cache
+def _is_known(key: str, url: str) -> bool:
+    """Whether the kind of store at `url` has an option of this name."""
+    try:
+        from_url(url, config=cast(Any, {key: ""}))
+    except UnknownConfigurationKeyError:
+        return False
+    except Exception:  # the name is known, this value is not
+        return True
+    return True
 
 
 def _near(starts: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:

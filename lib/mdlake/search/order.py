@@ -1,8 +1,8 @@
 """The order of a table's columns: which to know before which, so that all together take the fewest bits.
 
-Every column has options: sets of other columns, and what it takes if these come first. An order is worth the sum of each
-column's best option that it allows. Found greedily, always the cheapest column next, then mended: a column moves behind
-the parents of an option that it wants, or these before it, as long as that pays.
+Every column has options: sets of other columns, and what it takes if these come first. An order is worth the sum of
+each column's best option that it allows. Found greedily, always the cheapest column next, then mended: a column moves
+behind the parents of an option that it wants, or these before it, as long as that pays.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Option:
 
 
 def cheapest_order(options: Sequence[Option]) -> list[int]:
-    """All columns that have options, in the cheapest order found. Deterministic; every column needs one without parents."""
+    """All columns that have options, in the cheapest order found. Each needs an option without parents."""
     prices = _Prices(options)
     order = _greedy(options)
     cost = prices.of(order)
@@ -45,8 +45,8 @@ class _Prices:
     def __init__(self, options: Sequence[Option]) -> None:
         self._columns = np.array([option.column for option in options])
         self._bits = np.array([option.bits for option in options])
-        widest = max(len(option.parents) for option in options)
-        self._parents = np.array([(sorted(o.parents) + [-1] * widest)[: max(widest, 1)] for o in options])
+        widest = max(1, *(len(option.parents) for option in options))
+        self._parents = np.array([(sorted(o.parents) + [-1] * widest)[:widest] for o in options], np.intp)
         self._size = int(self._columns.max()) + 1
 
     def of(self, order: Sequence[int]) -> float:

@@ -22,17 +22,21 @@ from mdlake.search.formulas import Found, formulas
 from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import places
 
+NEARLY = 0.3
+"""A column that takes no more than this share of itself where others are known may be looked up by these."""
 ENOUGH = 0.005
 """A context is kept if it saves this share of what a column takes, or more."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """How far to look: rows of the sample, parents and contexts a column may have, how long a chain of parents."""
+    """How far to look: rows of the sample, parents and contexts a column may have, whether columns may be looked up by
+    others, how long a chain of parents."""
 
     sample: int = 32768
     parents: int = 8
     contexts: int = 10
+    lookups: bool = False
     depth: int = 1 << 30
 
 
@@ -43,6 +47,7 @@ class Relation:
     parents: tuple[int, ...] = ()
     contexts: tuple[Context, ...] = ()
     formulas: tuple[tuple[str, Expression], ...] = ()
+    lookups: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
         near = sorted(before, key=lambda k: pairs[j, k])[: 2 * reach.parents]
         relation = _contexts({k: sampled[k].codes for k in (j, *near)}, j, near, reach)
         formula = next((f for f in known.get(j, []) if before.issuperset(f.expression.parents)), None)
-        relations[j] = _with_formula(relation, formula)
+        lookup = _lookup(j, before, options) if reach.lookups else ()
+        relations[j] = _extended(relation, formula, lookup)
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
     others = (i for i in range(len(columns)) if i not in sampled)
     return Relations((*order, *others), tuple(relations))
@@ -131,16 +137,28 @@ def _options(
         yield Option(j, frozenset(formula.expression.parents), formula.bits)
 
 
-def _with_formula(relation: Relation, formula: Found | None) -> Relation:
-    if formula is None:
-        return relation
-    parents = (*relation.parents, *(p for p in formula.expression.parents if p not in relation.parents))
-    expression = formula.expression.renumbered({parent: place for place, parent in enumerate(parents)})
-    return Relation(parents, relation.contexts, ((formula.how, expression),))
+def _lookup(j: int, before: set[int], options: Sequence[Option]) -> tuple[int, ...]:
+    """The columns that column j nearly follows from, if there are one or two."""
+    own = [option for option in options if option.column == j and before.issuperset(option.parents)]
+    alone = next(option.bits for option in own if not option.parents)
+    best = min(own, key=lambda option: (option.bits, sorted(option.parents)))
+    return tuple(sorted(best.parents)) if best.bits < NEARLY * alone else ()
+
+
+def _extended(relation: Relation, formula: Found | None, lookup: tuple[int, ...]) -> Relation:
+    """With a formula and a lookup, and the parents that these need."""
+    wanted = (*relation.parents, *(formula.expression.parents if formula else ()), *lookup)
+    parents = tuple(dict.fromkeys(wanted))
+    place = {parent: at for at, parent in enumerate(parents)}
+    formulas_ = ((formula.how, formula.expression.renumbered(place)),) if formula else ()
+    lookups = (tuple(place[parent] for parent in lookup),) if lookup else ()
+    return Relation(parents, relation.contexts, formulas_, lookups)
 
 
 def _contexts(sampled: Mapping[int, Codes], j: int, near: Sequence[int], reach: Reach) -> Relation:
     """Contexts for column j over `near`, best first: those whose predictions complement each other."""
+    if not reach.contexts:
+        return Relation()
     symbols = sampled[j]
     parents = np.stack([sampled[k] for k in near], 1) if near else np.zeros((len(symbols), 0), np.uint32)
     tried: dict[Context, NDArray[np.float32]] = {}

@@ -8,10 +8,12 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
+from mdlake.errors import InvalidArgumentError
+from mdlake.lake.store import open_store
 from mdlake.lake.url import join_url
 from mdlake.statistics.figures import Figures, gather
 
-_TEMPLATE = "report.html"
+_TEMPLATE = _NAME = "report.html"
 
 
 def report(lake_url: str, options: Mapping[str, str] | None = None) -> str:
@@ -21,6 +23,19 @@ def report(lake_url: str, options: Mapping[str, str] | None = None) -> str:
     `CorruptError` where statistics cannot be read.
     """
     return render(gather(join_url(lake_url, "stats"), options))
+
+
+def write_report(lake_url: str, options: Mapping[str, str] | None = None) -> tuple[str, int]:
+    """Writes the page as `report.html` into the lake; its URL and bytes.
+
+    Raises as `report`, and `InvalidArgumentError` where no statistics are: that is no lake.
+    """
+    lake = open_store(lake_url, options)
+    if not any(lake.list("stats")):
+        raise InvalidArgumentError("this is no lake, it has no statistics under stats/; check the URL", url=lake.url)
+    page = report(lake_url, options).encode()
+    lake.put(_NAME, page)
+    return lake.url_of(_NAME), len(page)
 
 
 def render(figures: Figures) -> str:
@@ -72,4 +87,4 @@ def _size(value: int | None) -> str:
     return f"{amount:.3g} TB"
 
 
-__all__: Sequence[str] = ("render", "report")
+__all__: Sequence[str] = ("render", "report", "write_report")
