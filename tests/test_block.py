@@ -56,7 +56,14 @@ def test_any_vector_comes_back_bit_for_bit(effort: str, values: np.ndarray) -> N
     assert data == encode_values(values.copy(), effort)
 
 
-@pytest.mark.parametrize("coder", block.CODERS)
+def test_text_has_a_coder_of_its_own() -> None:
+    names = pa.array([f"item {n * 7919 % 5003} of lot {n % 17}" for n in range(2000)])
+    data = encode_array(names, coders=("text_mixed",))
+    assert "text_mixed" in block.describe(data).chain
+    assert decode_array(data, pa.string(), length=2000).equals(names)
+
+
+@pytest.mark.parametrize("coder", [coder for coder in block.CODERS if coder != "text_mixed"])
 def test_each_coder_can_be_chosen(coder: str) -> None:
     values = np.random.default_rng(1).geometric(0.3, 5000).astype(np.uint8)
     data = encode_values(values, coders=(coder,))

@@ -170,6 +170,19 @@ def test_a_lookup_keeps_what_most_rows_of_a_key_say() -> None:
         encoded[0].decode(encoded[1], Shape.of(values), Known((Codes(codes[:-1]),), 999))
 
 
+def test_prices_and_shares_are_found_as_what_they_are() -> None:
+    """A product with a sum of digits, and a rounded ratio of one column to two others."""
+    random = np.random.default_rng(4)
+    part, quantity = random.integers(1, 20_000, 4000), 100 * random.integers(1, 51, 4000)
+    price = (quantity // 100) * (90_000 + part // 10 + part % 1000 * 100)
+    found = formulas(2, {0: part, 1: quantity, 2: price}, alone=22.0 * 4000)
+    assert found[0].bits < 100
+    x, y, z = (random.integers(300, 900, 4000) for _ in range(3))
+    share = (2 * 2000 * z + x + y) // (2 * (x + y))
+    found = formulas(3, {0: x, 1: y, 2: z, 3: share}, alone=11.0 * 4000)
+    assert str(found[0].expression) == "((parent2 * 2000) / (parent0 + parent1))" and found[0].bits < 100
+
+
 def test_expressions_that_are_none_are_refused() -> None:
     for steps in ([(2, 0)], [(0, 0), (0, 0)], [(0, 5)], []):
         with pytest.raises(CorruptError):

@@ -119,8 +119,8 @@ def test_any_columns_side_by_side_come_back(columns: list[pa.Array], data: st.Da
 
 
 def test_a_block_is_not_decoded_without_its_parents() -> None:
-    key = pa.array(np.arange(2000) * 7919 % 50)
-    value = pa.array((np.arange(2000) * 7919 % 50) ** 2)
+    drawn = np.random.default_rng(2).integers(0, 50, 2000)
+    key, value = pa.array(drawn), pa.array(drawn**2)
     column = Column.of(key)
     assert column is not None
     data = block.encode_array(value, "max", beside=Beside((4,), (column,), (((2, 0),),)))

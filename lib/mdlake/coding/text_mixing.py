@@ -108,14 +108,14 @@ class TextMixing:
         squash, stretch = _tables()
         following, meanings = histories()
         bits, count = text.size.bit_length(), len(self.contexts)
-        lines = np.zeros(kernel.SLOTS << min(max((text.size * count).bit_length(), 8), _MOST_LINES), np.uint8)
+        lines = _aligned(kernel.SLOTS << min(max((text.size * count).bit_length(), 8), _MOST_LINES))
         heads = np.zeros(1 << min(max(bits, 4), 20), np.int32)
         groups = kernel.GROUPS
         pairs = 1 << min(max(bits - 2, 4), 16)
         marks = np.zeros(PARTS + 1, np.int64)
         size = kernel.code_text(
-            decoding, text, ends, self.terminator, parents, contexts, self.limit, stretch, squash, rates(), words(),
-            following, lines, np.tile(meanings, (count, 1)), _match_meanings(), _weights(256, count, True),
+            decoding, text, ends, self.terminator, parents, contexts, np.int32(self.limit), stretch, squash, rates().astype(np.int32), words(),
+            following, lines, np.vstack([np.tile(meanings, (count, 1)), _match_meanings()]), _weights(256, count, True),
             _weights(256, count), _weights(groups * kernel.PLACES, count), _corrections(256 * groups), _corrections(pairs), heads, marks, coming, going,
         )  # fmt: skip
         return size, marks
@@ -131,6 +131,13 @@ def _within(size: int, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
     within = np.ones(size, bool)
     within[ends] = False
     return within
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    """Zeros that begin where a line of the processor's cache does."""
+    room = np.zeros(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size]
 
 
 @cache
@@ -164,7 +171,7 @@ def words() -> NDArray[np.uint8]:
 def _match_meanings() -> NDArray[np.uint32]:
     """[2 levels]: what it means that a match of each level expects a 0, or a 1."""
     wrong = (1 << 22) // np.arange(2, kernel.LEVELS + 2)
-    return (np.stack([wrong, (1 << 22) - 1 - wrong], 1).ravel() << 10).astype(np.uint32)
+    return np.resize(np.stack([wrong, (1 << 22) - 1 - wrong], 1).ravel() << 10, 256).astype(np.uint32)
 
 
 _MOST = 20, 48, 15, 8, 6, 5
@@ -173,7 +180,7 @@ _MOST = 20, 48, 15, 8, 6, 5
 
 @cache
 def histories() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-    """following: [256, 2], the history after a 0 or a 1; meanings: [256], what each means at first.
+    """following: [2, 256], the history after a 0 or a 1; meanings: [256], what each means at first.
 
     As in Mahoney's ZPAQ (the specification, section 3.2): how many zeros and ones, where they are few also which was
     last; of the others some are forgotten.
@@ -183,11 +190,11 @@ def histories() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
         for ones in range(total + 1):
             for last in range(_kinds(total - ones, ones)):
                 numbers[total - ones, ones, last] = len(numbers)
-    following, meanings = np.zeros((256, 2), np.uint8), np.full(256, 1 << 31, np.uint32)
+    following, meanings = np.zeros((2, 256), np.uint8), np.full(256, 1 << 31, np.uint32)
     for (zeros, ones, _), number in numbers.items():
         for bit in (0, 1):
             after = _after(zeros, ones, bit)
-            following[number, bit] = numbers[*after, bit if _kinds(*after) == 2 else 0]
+            following[bit, number] = numbers[*after, bit if _kinds(*after) == 2 else 0]
         meanings[number] = ((2 * ones + 1) * ((1 << 22) - 1) // (2 * (zeros + ones + 1))) << 10
     return following, meanings
 

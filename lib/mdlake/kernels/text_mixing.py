@@ -21,6 +21,7 @@ from mdlake.kernels.range_coder import byte_at, finish, settled, split
 COMPILED_IN = "5e4ba2cd4522d7b9"
 
 SLOTS = 16
+GROUP = 4  # lines, in one line of the processor's cache
 MAX_CONTEXTS = 22
 FARTHEST = 3071  # stretch
 SEEN = (1 << 10) - 1
@@ -45,18 +46,22 @@ def mixed_hash(hash_, value):
     return uint32(x ^ (x >> uint32(15)))
 
 
-@njit(cache=True, nogil=True)
-def find_lines(lines, mask, hashes, found, tags, seen):
-    """Where the line of each hash begins. All of them are touched first, so that memory is waited for once."""
-    for k in range(tags.size):
+@njit(inline="always")
+def find_groups(lines, mask, hashes, groups, touched):
+    """Where the groups of lines of each context begin. All are touched, so that memory is waited for once."""
+    for k in range(groups.size):
         x = uint32(hashes[k] * uint32(0xC2B2AE35))
         x = uint32(x ^ (x >> uint32(16)))
-        tags[k] = uint32(x * uint32(0x2545F491)) >> uint32(24)
-        found[k] = (uint64(x) & mask) * uint64(SLOTS)
-        seen[k] = lines[found[k]]
-    for k in range(tags.size):
-        if seen[k] != tags[k]:
-            found[k] = line_near(lines, found[k], tags[k])
+        groups[k] = (uint64(x) & mask) * uint64(GROUP * SLOTS)
+        touched[k] = lines[groups[k]]
+
+
+@njit(inline="always")
+def find_lines(lines, hashes, partial, groups, found):
+    """Where the line of each context begins for the next four bits."""
+    for k in range(found.size):
+        x = uint32(uint32(hashes[k] + uint32(partial) * uint32(0x85EBCA6B)) * uint32(0x2545F491))
+        found[k] = line_near(lines, groups[k] + uint64(x >> uint32(30)) * uint64(SLOTS), uint8(x >> uint32(22)))
 
 
 @njit(cache=True, nogil=True)
@@ -99,23 +104,54 @@ def code_bit(decoding, bit, probability, low, high, code, position, coming, goin
     return bit, low, high, code, position
 
 
-@njit(cache=True, nogil=True)
-def mixed(by_partial, partial, by_last, last, by_match, group, says):
+@njit(inline="always")
+def recall(lines, found, node, meanings, stretch, states, entries, says):
+    """What each context says of the decision at this node of its line."""
+    for k in range(found.size):
+        state = lines[found[k] + node]
+        states[k] = state
+        entry = meanings[k, state]
+        entries[k] = entry
+        says[k] = stretch[entry >> uint32(20)]
+
+
+@njit(inline="always")
+def mixed(by_partial, partial, by_last, last, by_match, matched, says):
     """The sum of what the inputs say, by the weights of three sets together."""
     total = int64(0)
     for k in range(says.size):
-        total += (int64(by_partial[partial, k]) + by_last[last, k] + by_match[group, k]) * says[k]
+        total += int64(int32(int32(by_partial[partial, k] + by_last[last, k]) + by_match[matched, k])) * says[k]
     return total
 
 
-@njit(cache=True, nogil=True)
-def correct(by_partial, partial, by_last, last, by_match, group, says, error):
+@njit(inline="always")
+def correct(by_partial, partial, by_last, last, by_match, matched, says, error):
     """Moves the weights so that the error would have been smaller."""
     for k in range(says.size):
         step = int32(int32(int32(says[k] * error) + int32(0x2000)) >> 14)
         by_partial[partial, k] += step
         by_last[last, k] += step
-        by_match[group, k] += step
+        by_match[matched, k] += step
+
+
+@njit(inline="always")
+def learn(entries, bit, limit, rates):
+    """Meanings after another bit."""
+    truth = int32(bit * ((1 << 22) - 1))
+    for k in range(entries.size):
+        seen = int32(entries[k] & uint32(SEEN))
+        estimate = int32(entries[k] >> uint32(10))
+        estimate = int32(estimate + int32(int32(int32(int32(truth - estimate) >> 7) * rates[seen]) >> 9))
+        entries[k] = uint32(uint32(estimate) << uint32(10)) | uint32(min(int32(seen + int32(1)), limit))
+
+
+@njit(inline="always")
+def remember(lines, found, node, following, bit, meanings, states, entries):
+    """Keeps what a decision has taught."""
+    for k in range(found.size):
+        lines[found[k] + node] = following[bit, states[k]]
+    for k in range(states.size):
+        meanings[k, states[k]] = entries[k]
 
 
 @njit(cache=True, nogil=True)
@@ -130,7 +166,7 @@ def learned(entry, bit, limit, rates):
 @njit(cache=True, nogil=True)
 def code_text(
     decoding, text, ends, terminator, parents, contexts, limit, stretch, squash, rates, words, following,
-    lines, meanings, match_meanings, by_partial, by_last, by_match, corrections, pair_corrections, heads, marks, coming, going,
+    lines, meanings, by_partial, by_last, by_match, corrections, pair_corrections, heads, marks, coming, going,
 ):  # fmt: skip
     """Writes the stream of the text into `going`, or fills text and ends from the stream `coming`.
 
@@ -139,15 +175,16 @@ def code_text(
     number; TOO_LONG if the text, or what it becomes, is larger than the array for it; TOO_SHORT if the stream ended.
     """
     count = contexts.shape[0]
-    mask = uint64(lines.size // SLOTS - 1)
+    mask = uint64(lines.size // (GROUP * SLOTS) - 1)
     head_mask = uint32(heads.size - 1)
     pair_mask = int64(pair_corrections.shape[0] - 1)
     row = np.zeros(PARENTS + parents.shape[1], np.uint32)
     hashes = np.zeros(count, np.uint32)
     found = np.zeros(count, np.uint64)
-    tags = np.zeros(count, np.uint8)
+    groups = np.zeros(count, np.uint64)
     touched = np.zeros(count, np.uint8)
-    states = np.zeros(count, np.uint8)
+    states = np.zeros(count + 1, np.uint8)
+    entries = np.zeros(by_partial.shape[1], np.uint32)
     says = np.zeros(by_partial.shape[1], np.int32)
     says[count + 1] = 256
     token_starts = np.zeros((2, TOKENS), np.int64)
@@ -190,6 +227,7 @@ def code_text(
                     break
                 x = mixed_hash(x, row[contexts[k, m]])
             hashes[k] = x
+        find_groups(lines, mask, hashes, groups, touched)
         expected = int64(text[match]) + 256 if length else 0
         worth = 0
         if length:
@@ -199,24 +237,19 @@ def code_text(
         partial = 1
         for shift in range(7, -1, -1):
             if shift == 7 or shift == 3:
-                if shift == 3:
-                    for k in range(count):
-                        hashes[k] = mixed_hash(hashes[k], uint32(partial))
-                find_lines(lines, mask, hashes, found, tags, touched)
+                find_lines(lines, hashes, partial, groups, found)
                 node = uint64(1)
-            for k in range(count):
-                state = lines[found[k] + node]
-                states[k] = state
-                says[k] = stretch[meanings[k, state] >> uint32(20)]
+            recall(lines, found, node, meanings, stretch, states, entries, says)
             guess, group = 0, 0
-            says[count] = 0
             if length:
                 if expected >> (shift + 1) == partial:
                     guess = 2 * worth + ((expected >> shift) & 1)
-                    says[count] = stretch[match_meanings[guess] >> uint32(20)]
                     group = 1 + (worth >> 1)
                 else:
                     length = 0
+            states[count] = uint8(guess)
+            entries[count] = meanings[count, guess]
+            says[count] = stretch[entries[count] >> uint32(20)] if guess else 0
             matched = group * PLACES + place_in
             total = mixed(by_partial, partial, by_last, last, by_match, matched, says)
             place = min(max(total >> 16, -FARTHEST), FARTHEST) + FARTHEST + 1
@@ -237,12 +270,8 @@ def code_text(
             truth = bit * ((1 << 16) - 1)
             error = int32(int64(truth - squash[place]) * RATE >> 4)
             correct(by_partial, partial, by_last, last, by_match, matched, says, error)
-            for k in range(count):
-                state = states[k]
-                lines[found[k] + node] = following[state, bit]
-                meanings[k, state] = learned(meanings[k, state], bit, limit, rates)
-            if guess:
-                match_meanings[guess] = learned(match_meanings[guess], bit, 1023, rates)
+            learn(entries, bit, limit, rates)
+            remember(lines, found, node, following, bit, meanings, states, entries)
             node = uint64(2) * node + uint64(bit)
             partial = 2 * partial + bit
         byte = partial - 256

@@ -22,6 +22,8 @@ MOST = 24
 """Candidates of a column that are tried on more rows."""
 _CLOCK_LIMIT = 2400
 _ROWS = 24
+_FEWER = 12
+"""So many columns at most are tried three at a time."""
 _parent = Expression.parent
 
 
@@ -39,7 +41,7 @@ def formulas(target: int, numbers: Mapping[int, Numbers], alone: float) -> list[
     values = numbers[target]
     few = np.linspace(0, len(values) - 1, min(FEW, len(values))).astype(np.intp)
     quick = {column: found[few] for column, found in numbers.items()}
-    candidates = [*_candidates(target, numbers), *_exact(target, quick)]
+    candidates = [*_candidates(target, numbers), *_exact(target, quick), *_ratios(target, quick)]
     priced = [
         (_spread(how, expression, quick, target), place, how, expression)
         for place, (how, expression) in enumerate(candidates)
@@ -101,6 +103,31 @@ def _exact(target: int, numbers: Mapping[int, Numbers]) -> Iterator[tuple[str, E
             for column in others:
                 for found in _sums(times, parts_[column]) if column != one else ():
                     yield "difference", by("*", found)
+
+
+def _ratios(target: int, numbers: Mapping[int, Numbers]) -> Iterator[tuple[str, Expression]]:
+    """c x / y and c x / (y + z), rounded, where the same c fits nearly all rows: shares, means, rates."""
+    others = [column for column in numbers if column != target][:_FEWER]
+    values = numbers[target].astype(np.float64)
+    below = [(_parent(y), numbers[y], {y}) for y in others]
+    below += [(_parent(y)("+", _parent(z)), numbers[y] + numbers[z], {y, z}) for y, z in combinations(others, 2)]
+    for one in others:
+        x = numbers[one].astype(np.float64)
+        for divisor, amounts, used in below:
+            rows = (x != 0) & (amounts != 0) & (values != 0)
+            if one in used or np.count_nonzero(rows) < len(x) // 2:
+                continue
+            factors = values[rows] * amounts[rows] / x[rows]
+            middle = float(np.sort(factors)[len(factors) // 2])
+            if 0.5 <= abs(middle) < 1 << 40 and np.mean(np.abs(factors - middle) <= 0.02 * abs(middle)) > 0.8:
+                yield "difference", _parent(one)("*", _rounded(middle))("/", divisor)
+
+
+def _rounded(factor: float) -> int:
+    """A factor as people choose them: two digits and zeros, if that is as near as can be told."""
+    unit = 10.0 ** max(len(str(int(abs(factor)))) - 2, 0)
+    short = round(factor / unit) * unit
+    return int(short) if abs(short - factor) <= 0.01 * abs(factor) else round(factor)
 
 
 def _digits(x: Expression, values: Numbers) -> list[tuple[Expression, Numbers]]:
