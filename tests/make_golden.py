@@ -16,12 +16,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mdlake.block import VERSION, assemble, encode_array
+from mdlake.block import VERSION, assemble, describe, encode_array
+from mdlake.coding.predicting import Predictor
 from mdlake.encodings import ENCODINGS, Encoding
 from mdlake.encodings.chain import Chain
 from mdlake.encodings.facts import Facts, hashable
+from mdlake.encodings.formula import HOW
+from mdlake.encodings.known import Known
 from mdlake.encodings.plain import Constant
+from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Shape
+from mdlake.expressions import Expression
+from mdlake.parents import Column
 from mdlake.streams import Stream, Strings, kind_of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -43,23 +49,54 @@ def sample_streams() -> list[Stream]:
         np.where(n % 50 == 0, np.nan, (n - 100) / 100),
         (mixed >> np.uint64(40)).astype(np.float32),
         np.full(300, -0.0, np.float16),
-        Strings.of(np.array([len(word) for word in picked]), np.frombuffer(b"".join(picked), np.uint8)),
+        strings(picked),
+        strings([b"shard %d of lake %d" % (i * 7919 % 1000, i % 3) for i in range(300)]),
     ]
+
+
+def strings(values: list[bytes]) -> Strings:
+    return Strings.of(np.array([len(value) for value in values]), np.frombuffer(b"".join(values), np.uint8))
+
+
+def parents() -> dict[str, pa.Array]:
+    """Two columns that every golden block may be coded with."""
+    n = np.arange(300)
+    return {"parent0": pa.array(n * n % 7, mask=n == 3), "parent1": pa.array((n % 1440 // 60 * 100 + n % 60) / 100)}
+
+
+def beside(count: int) -> Known:
+    columns = tuple(column for array in parents().values() if (column := Column.of(array[:count])))
+    x, y = Expression.parent(0), Expression.parent(1)
+    program = x("*", 3)("-", y("minutes"))("//", 7)("+", y("clock")("%", 11)("/", 2))
+    formulas = tuple((how, program) for how in HOW)
+    contexts = (((2, 0),), ((0, 1), (3, 2)), ((2, 0), (3, 0), (1, 0)))
+    return Known(columns, count, None, contexts, formulas, ((0,), (1, 0)))
 
 
 def by_encoding() -> Iterator[tuple[str, pa.Array, bytes]]:
     """Each encoding at the root, its children plain, on every stream that it takes."""
     for encoding in ENCODINGS.values():
         for place, stream in enumerate(sample_streams()):
-            for number, proposal in enumerate(encoding.propose(Facts(stream, len(stream)))):
+            known = beside(len(stream))
+            for number, proposal in enumerate(proposals(encoding, Facts(stream, len(stream), known))):
                 valid = np.ones(len(stream), np.uint8)
-                chains = [(Shape.of(valid), Chain(Constant(b"\x01"))), (Shape.of(stream), one_step(proposal, stream))]
+                chain = one_step(proposal, stream, known)
+                chains = [(Shape.of(valid), Chain(Constant(b"\x01"))), (Shape.of(stream), chain)]
                 name = f"{encoding.name}_{place}_{kind_of(stream).name.lower()}_{number}"
-                yield name, as_arrow(stream), assemble(len(stream), chains)
+                yield name, as_arrow(stream), assemble(len(stream), chains, (0, 1) if chain.needs else ())
 
 
-def one_step(proposal: Encoding, stream: Stream) -> Chain:
-    encoded = proposal.encode(stream)
+def proposals(encoding: type[Encoding], facts: Facts) -> Iterator[Encoding]:
+    """What an encoding proposes; for the foretelling one, which wants longer series, all its experts."""
+    yield from encoding.propose(facts)
+    if encoding is Predicted and facts.kind.is_integer:
+        experts = ((0, 2, 0), (1, 1, 3), (2, 3, 4), (3, 1, 0), (4, 2, 1))
+        yield from (Predicted(Predictor((one,)), (0, 1)) for one in experts)
+        yield Predicted(Predictor(experts, (1, 5), 6), (0, 1))
+
+
+def one_step(proposal: Encoding, stream: Stream, known: Known) -> Chain:
+    encoded = proposal.encode(stream, known)
     plain = ENCODINGS[0]()
     assert encoded is not None
     children = [plain.encode(child) for child in encoded[1]]
@@ -105,7 +142,8 @@ def main() -> None:
         if block.exists():
             continue
         block.write_bytes(data)
-        batch = pa.record_batch([array], names=["values"])
+        columns_ = {"values": array, **(parents() if describe(data).parents else {})}
+        batch = pa.record_batch(list(columns_.values()), names=list(columns_))
         with pa.OSFile(str(expected), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
             writer.write_batch(batch)
 

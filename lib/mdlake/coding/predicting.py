@@ -40,9 +40,9 @@ class Predictor:
     def _run(self, decoding: bool, values: Numbers, residuals: Numbers, beside: Numbers) -> None:
         count = len(self.experts) + len(self.corrections)
         predicting.run(
-            decoding, np.require(values, requirements="CW"), np.require(residuals, requirements="CW"),
+            decoding, np.require(values, requirements=["C", "W"]), np.require(residuals, requirements=["C", "W"]),
             np.array(self.experts, np.int64).reshape(-1, 3), np.array(self.corrections, np.int64),
-            np.require(beside, requirements="CW"), np.full((self.phase, count), 0.5), np.full(count, 0.5),
+            np.require(beside, requirements=["C", "W"]), np.full((self.phase, count), 0.5), np.full(count, 0.5),
             np.zeros(count), np.zeros(len(values)),
         )  # fmt: skip
 

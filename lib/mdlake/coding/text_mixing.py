@@ -31,6 +31,7 @@ PARTS = 4
 _MARK = 128
 _MOST_LINES = 22
 """Binary logarithm of the most lines of 16 bytes that histories take."""
+_MOST_HEADS = 19
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,14 @@ class TextMixing:
         squash, stretch = _tables()
         following, meanings = histories()
         bits, count = text.size.bit_length(), len(self.contexts)
-        lines = _aligned(kernel.SLOTS << min(max((text.size * count).bit_length(), 8), _MOST_LINES))
-        heads = np.zeros(1 << min(max(bits, 4), 20), np.int32)
-        groups = kernel.GROUPS
-        pairs = 1 << min(max(bits - 2, 4), 16)
+        lines = _aligned(kernel.SLOTS << min(max((text.size * count // 2).bit_length(), 8), _MOST_LINES))
+        heads = np.zeros(1 << min(max(bits, 4), _MOST_HEADS), np.int32)
+        corrections = np.zeros((1 << 16, kernel.APM_STEPS), np.int32)
         marks = np.zeros(PARTS + 1, np.int64)
         size = kernel.code_text(
-            decoding, text, ends, self.terminator, parents, contexts, np.int32(self.limit), stretch, squash, rates().astype(np.int32), words(),
-            following, lines, np.vstack([np.tile(meanings, (count, 1)), _match_meanings()]), _weights(256, count, True),
-            _weights(256, count), _weights(groups * kernel.PLACES, count), _corrections(256 * groups), _corrections(pairs), heads, marks, coming, going,
+            decoding, text, ends, self.terminator, parents, contexts, np.int32(self.limit), stretch, squash,
+            rates().astype(np.int32), words(), following, lines, np.vstack([*[meanings] * count, _match_meanings()]),
+            _weights(count), corrections, heads, marks, coming, going,
         )  # fmt: skip
         return size, marks
 
@@ -147,18 +147,11 @@ def _tables() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return squash.astype(np.int32), np.ascontiguousarray(stretch[8::16])
 
 
-def _weights(sets: int, contexts: int, first: bool = False) -> NDArray[np.int32]:
-    """The weights at first: of the first set 0.3 for each context and the match; else nothing."""
-    weights = np.zeros((sets, 8 * -(-(contexts + 2) // 8)), np.int32)
-    weights[:, : contexts + 1] = (3 << 16) // 10 if first else 0
+def _weights(contexts: int) -> NDArray[np.int32]:
+    """The weights at first: of the first sets, by the bits so far, 0.3 for each context and the match; else nothing."""
+    weights = np.zeros((kernel.SETS, 8 * -(-(contexts + 2) // 8)), np.int32)
+    weights[:256, : contexts + 1] = (3 << 16) // 10
     return weights
-
-
-def _corrections(rows: int) -> NDArray[np.int32]:
-    """Tables of probabilities in 1 / 2**22 that correct nothing."""
-    squash, _ = _tables()
-    steps = np.arange(kernel.APM_STEPS) * kernel.APM_WIDTH
-    return np.tile(squash[np.minimum(steps, len(squash) - 1)] << 6, (rows, 1))
 
 
 @cache

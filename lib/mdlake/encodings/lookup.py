@@ -111,7 +111,7 @@ class Lookup(Encoding):
 
 
 def keys_of(known: Known, parents: tuple[int, ...]) -> tuple[NDArray[np.intp], int] | None:
-    """For each value its key's place among those that occur, and how many occur; None if there are too many to count."""
+    """For each value its key's place among those that occur, and how many occur; None if there are too many."""
     if not parents or max(parents) >= len(known.parents) or known.count == 0:
         return None
     keys = known.codes_of(parents[0]).astype(np.int64)

@@ -15,12 +15,8 @@ from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Strings, Writer
 from mdlake.errors import CorruptError
 
-ALONE: tuple[Context, ...] = (
-    *((), (0,), (1,), (2,), (3,), (3, 5)),
-    *((0, 6), (0, 6, 7), (0, 6, 7, 8)),
-    *((0, 9), (0, 10, 11), (12,)),
-)
-"""Orders 0 to 4 and 6; the word, with one and two before it; the place; what stood there before; all so far."""
+ALONE: tuple[Context, ...] = ((), (0,), (1,), (2,), (3,), (0, 6), (0, 6, 7, 8), (0, 10, 11), (9,))
+"""Orders 0 to 4; the word, and with two before it; what stood here in the string before; the place."""
 MOST_PARENTS = 2
 LIMITS = 1, 1023
 _TRIAL = 16384

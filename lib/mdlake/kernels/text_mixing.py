@@ -21,29 +21,48 @@ from mdlake.kernels.range_coder import byte_at, finish, settled, split
 COMPILED_IN = "5e4ba2cd4522d7b9"
 
 SLOTS = 16
-GROUP = 4  # lines, in one line of the processor's cache
+GROUP = 8  # lines, in two lines of the processor's cache
 MAX_CONTEXTS = 22
 FARTHEST = 3071  # stretch
 SEEN = (1 << 10) - 1
-PARENTS = 13  # the first source that is one
-TOKENS = 64
-LONGEST = 47  # of a match, as far as it counts
+FRESH = 1 << 31
+LONGEST = 47  # of a match, as far as it is checked
 SHORTEST = 5
-PLACES = 16  # in a string, that weights know apart
 LEVELS = 24  # of what a match is worth by its length
-GROUPS = 13  # of such levels, and one for no match
-MOST_A_BYTE = 20  # that the coder can make of one: nine decisions of 16 bits, and the last
+PLACES = 16  # in a string, that weights know apart
+SETS = 3 * 256 + (LEVELS // 2 + 1) * PLACES  # of weights: by the bits so far, each of two bytes, match and place
 RATE = 2  # of the weights
 APM_WIDTH = 256
 APM_STEPS = 2 * (FARTHEST + 1) // APM_WIDTH + 1
+MOST_A_BYTE = 20  # that the coder can make of one: nine decisions of 16 bits, and the last
 TOO_LONG = -1
 TOO_SHORT = -2
+
+LAST, TWO, THREE, FOUR, FIFTH, SIXTH = range(6)  # sources: the bytes before
+WORD, WORD_BEFORE, WORD_BEFORE_THAT = range(6, 9)
+PLACE, ABOVE, ABOVE_NEXT, WHOLE = range(9, 13)
+PARENTS = 13  # the first of them
+
+TOKENS = 64
+NOW, OLD, NEXT, END, COUNT, OLD_COUNT = range(6)  # how strings lie: see `step_above`
 
 
 @njit(cache=True, nogil=True)
 def mixed_hash(hash_, value):
     x = uint32((hash_ ^ value) * uint32(0x9E3779B1))
     return uint32(x ^ (x >> uint32(15)))
+
+
+@njit(cache=True, nogil=True)
+def hash_contexts(contexts, row, hashes):
+    """The hash of each context: its number, and its sources."""
+    for k in range(hashes.size):
+        x = uint32(uint32(k + 1) * uint32(0x3D4D51CB))
+        for m in range(contexts.shape[1]):
+            if contexts[k, m] < 0:
+                break
+            x = mixed_hash(x, row[contexts[k, m]])
+        hashes[k] = x
 
 
 @njit(inline="always")
@@ -53,7 +72,7 @@ def find_groups(lines, mask, hashes, groups, touched):
         x = uint32(hashes[k] * uint32(0xC2B2AE35))
         x = uint32(x ^ (x >> uint32(16)))
         groups[k] = (uint64(x) & mask) * uint64(GROUP * SLOTS)
-        touched[k] = lines[groups[k]]
+        touched[k] = lines[groups[k]] + lines[groups[k] + uint64(GROUP * SLOTS // 2)]
 
 
 @njit(inline="always")
@@ -61,7 +80,7 @@ def find_lines(lines, hashes, partial, groups, found):
     """Where the line of each context begins for the next four bits."""
     for k in range(found.size):
         x = uint32(uint32(hashes[k] + uint32(partial) * uint32(0x85EBCA6B)) * uint32(0x2545F491))
-        found[k] = line_near(lines, groups[k] + uint64(x >> uint32(30)) * uint64(SLOTS), uint8(x >> uint32(22)))
+        found[k] = line_near(lines, groups[k] + uint64(x >> uint32(29)) * uint64(SLOTS), uint8(x >> uint32(21)))
 
 
 @njit(cache=True, nogil=True)
@@ -105,33 +124,35 @@ def code_bit(decoding, bit, probability, low, high, code, position, coming, goin
 
 
 @njit(inline="always")
-def recall(lines, found, node, meanings, stretch, states, entries, says):
-    """What each context says of the decision at this node of its line."""
+def weigh(sets, a, b, c, d, weights):
+    """The weights of four sets together."""
+    for k in range(weights.size):
+        weights[k] = int32(int32(sets[a, k] + sets[b, k]) + int32(sets[c, k] + sets[d, k]))
+
+
+@njit(inline="always")
+def recall(lines, found, node, meanings, stretch, states, entries, says, weights):
+    """What each context says of the decision at this node of its line; returns the weighed sum."""
+    total = int64(0)
     for k in range(found.size):
         state = lines[found[k] + node]
         states[k] = state
         entry = meanings[k, state]
         entries[k] = entry
         says[k] = stretch[entry >> uint32(20)]
-
-
-@njit(inline="always")
-def mixed(by_partial, partial, by_last, last, by_match, matched, says):
-    """The sum of what the inputs say, by the weights of three sets together."""
-    total = int64(0)
-    for k in range(says.size):
-        total += int64(int32(int32(by_partial[partial, k] + by_last[last, k]) + by_match[matched, k])) * says[k]
+        total += int64(weights[k]) * stretch[entry >> uint32(20)]
     return total
 
 
 @njit(inline="always")
-def correct(by_partial, partial, by_last, last, by_match, matched, says, error):
-    """Moves the weights so that the error would have been smaller."""
+def correct(sets, a, b, c, d, says, error):
+    """Moves weights so that the error would have been smaller."""
     for k in range(says.size):
         step = int32(int32(int32(says[k] * error) + int32(0x2000)) >> 14)
-        by_partial[partial, k] += step
-        by_last[last, k] += step
-        by_match[matched, k] += step
+        sets[a, k] += step
+        sets[b, k] += step
+        sets[c, k] += step
+        sets[d, k] += step
 
 
 @njit(inline="always")
@@ -155,18 +176,74 @@ def remember(lines, found, node, following, bit, meanings, states, entries):
 
 
 @njit(cache=True, nogil=True)
-def learned(entry, bit, limit, rates):
-    """A meaning after another bit."""
-    seen = entry & uint32(SEEN)
-    estimate = int64(entry >> uint32(10))
-    estimate += ((bit * ((1 << 22) - 1) - estimate) * rates[seen]) >> 16
-    return uint32(uint32(estimate) << uint32(10)) | min(seen + uint32(1), uint32(limit))
+def step_sources(row, byte, folded):
+    """The sources after a byte; `folded` is 0 if it parts words."""
+    row[SIXTH] = (row[SIXTH] << uint32(8) | row[FOUR] >> uint32(24)) & uint32(0xFFFF)
+    row[FIFTH] = row[SIXTH] & uint32(0xFF)
+    row[FOUR] = uint32(row[FOUR] << uint32(8)) | uint32(byte)
+    row[THREE] = row[FOUR] & uint32(0xFFFFFF)
+    row[TWO] = row[FOUR] & uint32(0xFFFF)
+    row[LAST] = row[FOUR] & uint32(0xFF)
+    row[WHOLE] = mixed_hash(row[WHOLE], uint32(byte + 1))
+    row[PLACE] = min(row[PLACE] + uint32(1), uint32(255))
+    if folded:
+        row[WORD] = mixed_hash(row[WORD], uint32(folded))
+    elif row[WORD]:
+        row[WORD_BEFORE_THAT] = row[WORD_BEFORE]
+        row[WORD_BEFORE] = row[WORD]
+        row[WORD] = 0
+
+
+@njit(cache=True, nogil=True)
+def step_above(text, i, parts, starts, lay, row):
+    """Moves on in the string before: to its next byte or, behind what parts words, to where its next token starts.
+
+    lay: where in the text that is; where that string and the one after it start, and where it ends; how many times
+    words were parted in the string so far, and in the one before. starts: where the tokens of both start.
+    """
+    lay[NOW] += 1
+    if parts:
+        lay[COUNT] += 1
+        if lay[COUNT] < TOKENS:
+            starts[1, lay[COUNT]] = i
+            lay[NOW] = starts[0, lay[COUNT]] if lay[COUNT] <= lay[OLD_COUNT] else lay[END] + 1
+    row[ABOVE] = uint32(text[lay[NOW]]) + uint32(1) if lay[NOW] <= lay[END] else uint32(0)
+    row[ABOVE_NEXT] = uint32(text[lay[NOW] + 1]) + uint32(1) if lay[NOW] < lay[END] else uint32(0)
+
+
+@njit(cache=True, nogil=True)
+def next_string(text, i, starts, lay, row):
+    """What changes where a string starts: the one that ended is now the string before."""
+    lay[OLD], lay[NEXT], lay[END] = lay[NEXT], i, i - 1
+    lay[OLD_COUNT], lay[COUNT] = min(lay[COUNT] - 1, TOKENS - 1), 0
+    for k in range(TOKENS):
+        starts[0, k] = starts[1, k]
+    lay[NOW] = lay[OLD] - 1
+    step_above(text, i, False, starts, lay, row)
+    for source in (WORD, WORD_BEFORE, WORD_BEFORE_THAT, PLACE, WHOLE):
+        row[source] = 0
+
+
+@njit(cache=True, nogil=True)
+def find_match(text, i, heads, row, match, length):
+    """Where the text went on when it last was as it is now, and for how many bytes it was so; a match goes on."""
+    x = mixed_hash(mixed_hash(uint32(0), row[FOUR]), row[SIXTH]) & uint32(heads.size - 1)
+    if length:
+        match, length = match + 1, min(length + 1, 255)
+    else:
+        match = int64(heads[x])
+        while length < min(LONGEST, match) and text[match - 1 - length] == text[i - 1 - length]:
+            length += 1
+        if length < SHORTEST:
+            length = 0
+    heads[x] = i
+    return match, length
 
 
 @njit(cache=True, nogil=True)
 def code_text(
     decoding, text, ends, terminator, parents, contexts, limit, stretch, squash, rates, words, following,
-    lines, meanings, by_partial, by_last, by_match, corrections, pair_corrections, heads, marks, coming, going,
+    lines, meanings, sets, corrections, heads, marks, coming, going,
 ):  # fmt: skip
     """Writes the stream of the text into `going`, or fills text and ends from the stream `coming`.
 
@@ -176,154 +253,90 @@ def code_text(
     """
     count = contexts.shape[0]
     mask = uint64(lines.size // (GROUP * SLOTS) - 1)
-    head_mask = uint32(heads.size - 1)
-    pair_mask = int64(pair_corrections.shape[0] - 1)
     row = np.zeros(PARENTS + parents.shape[1], np.uint32)
-    hashes = np.zeros(count, np.uint32)
-    found = np.zeros(count, np.uint64)
-    groups = np.zeros(count, np.uint64)
-    touched = np.zeros(count, np.uint8)
-    states = np.zeros(count + 1, np.uint8)
-    entries = np.zeros(by_partial.shape[1], np.uint32)
-    says = np.zeros(by_partial.shape[1], np.int32)
+    hashes, groups, found = np.zeros(count, np.uint32), np.zeros(count, np.uint64), np.zeros(count, np.uint64)
+    touched, states = np.zeros(count, np.uint8), np.zeros(count + 1, np.uint8)
+    entries = np.zeros(sets.shape[1], np.uint32)
+    weights, says = np.zeros(sets.shape[1], np.int32), np.zeros(sets.shape[1], np.int32)
     says[count + 1] = 256
-    token_starts = np.zeros((2, TOKENS), np.int64)
+    starts, lay = np.zeros((2, TOKENS), np.int64), np.zeros(6, np.int64)
+    lay[END] = -1
+    curve = np.zeros(APM_STEPS, np.int64)
+    for step in range(APM_STEPS):
+        curve[step] = int64(squash[min(step * APM_WIDTH, squash.size - 1)]) << 6
     low, high, code = uint64(0), uint64(0xFFFFFFFFFFFFFFFF), uint64(0)
     position = 0
     if decoding:
         for position in range(8):
             code = (code << uint64(8)) | byte_at(coming, position)
         position = 8
-    ending = uint32(1 << 31)
-    i, ended, start, node = 0, 0, 0, uint64(1)
-    before, before_end, above, tokens, before_tokens = 0, -1, 0, 0, 0
-    recent, older = uint32(0), uint32(0)
-    word, word1, word2, prefix = uint32(0), uint32(0), uint32(0), uint32(0)
-    match, length = 0, 0
-    for j in range(parents.shape[1]):
-        row[PARENTS + j] = parents[0, j] if ends.size else 0
-    while ended < ends.size:
-        if i >= text.size or (not decoding and position + MOST_A_BYTE > going.size):
-            return TOO_LONG
-        if decoding and position > coming.size + 8:
-            return TOO_SHORT
-        row[0] = recent & uint32(0xFF)
-        row[1] = recent & uint32(0xFFFF)
-        row[2] = recent & uint32(0xFFFFFF)
-        row[3] = recent
-        row[4] = older & uint32(0xFF)
-        row[5] = older & uint32(0xFFFF)
-        row[6] = word
-        row[7] = word1
-        row[8] = word2
-        row[9] = uint32(min(i - start, 255))
-        row[10] = uint32(text[above]) + uint32(1) if above <= before_end else uint32(0)
-        row[11] = uint32(text[above + 1]) + uint32(1) if above + 1 <= before_end else uint32(0)
-        row[12] = prefix
-        for k in range(count):
-            x = uint32(uint32(k + 1) * uint32(0x3D4D51CB))
-            for m in range(contexts.shape[1]):
-                if contexts[k, m] < 0:
-                    break
-                x = mixed_hash(x, row[contexts[k, m]])
-            hashes[k] = x
-        find_groups(lines, mask, hashes, groups, touched)
-        expected = int64(text[match]) + 256 if length else 0
-        worth = 0
-        if length:
-            worth = min(length, 15) if length < 16 else min(12 + (length >> 2), 23)
-        place_in = min(i - start, PLACES - 1)
-        byte, last = int64(text[i]), int64(row[0])
-        partial = 1
-        for shift in range(7, -1, -1):
-            if shift == 7 or shift == 3:
-                find_lines(lines, hashes, partial, groups, found)
-                node = uint64(1)
-            recall(lines, found, node, meanings, stretch, states, entries, says)
-            guess, group = 0, 0
-            if length:
-                if expected >> (shift + 1) == partial:
-                    guess = 2 * worth + ((expected >> shift) & 1)
-                    group = 1 + (worth >> 1)
-                else:
-                    length = 0
-            states[count] = uint8(guess)
-            entries[count] = meanings[count, guess]
-            says[count] = stretch[entries[count] >> uint32(20)] if guess else 0
-            matched = group * PLACES + place_in
-            total = mixed(by_partial, partial, by_last, last, by_match, matched, says)
-            place = min(max(total >> 16, -FARTHEST), FARTHEST) + FARTHEST + 1
-            step, part = place // APM_WIDTH, place % APM_WIDTH
-            own = group * 256 + partial
-            pair = int64(((last << 8 | partial) * 0x9E3779B1 >> 9) & pair_mask)
-            corrected = corrections[own, step] * (APM_WIDTH - part) + corrections[own, step + 1] * part
-            paired = pair_corrections[pair, step] * (APM_WIDTH - part) + pair_corrections[pair, step + 1] * part
-            probability = (2 * int64(squash[place]) + (corrected + 5 * paired) // (APM_WIDTH << 6)) >> 3
-            probability = min(max(probability, 1), 65535)
-            bit, low, high, code, position = code_bit(
-                decoding, (byte >> shift) & 1, probability, low, high, code, position, coming, going
-            )
-            truth = bit * ((1 << 22) - 1)
-            nearest = step + (2 * part >= APM_WIDTH)
-            corrections[own, nearest] += (truth - corrections[own, nearest]) >> 7
-            pair_corrections[pair, nearest] += (truth - pair_corrections[pair, nearest]) >> 7
-            truth = bit * ((1 << 16) - 1)
-            error = int32(int64(truth - squash[place]) * RATE >> 4)
-            correct(by_partial, partial, by_last, last, by_match, matched, says, error)
-            learn(entries, bit, limit, rates)
-            remember(lines, found, node, following, bit, meanings, states, entries)
-            node = uint64(2) * node + uint64(bit)
-            partial = 2 * partial + bit
-        byte = partial - 256
-        if decoding:
-            text[i] = uint8(byte)
+    flags = np.full(1, FRESH, np.uint32)
+    i, match, length, node = 0, 0, 0, uint64(1)
+    for ended in range(ends.size):
+        for j in range(parents.shape[1]):
+            row[PARENTS + j] = parents[ended, j]
         final = False
-        if byte == terminator:
-            bit = int64(ends[ended] == i)
-            probability = min(max(int64(ending >> uint32(16)), 1), 65535)
-            bit, low, high, code, position = code_bit(
-                decoding, bit, probability, low, high, code, position, coming, going
-            )
-            ending = learned(ending, bit, SEEN, rates)
-            final = bit == 1
-        older = uint32(older << uint32(8)) | (recent >> uint32(24))
-        recent = uint32(recent << uint32(8)) | uint32(byte)
-        folded = words[byte]
-        if folded:
-            word = mixed_hash(word, uint32(folded))
-        elif word:
-            word, word1, word2 = uint32(0), word, word1
-        i += 1
-        if length:
-            match += 1
-            length = min(length + 1, 255)
-        x = mixed_hash(mixed_hash(uint32(0), recent), older & uint32(0xFFFF)) & head_mask
-        if length == 0:
-            match = int64(heads[x])
-            if match:
-                while length < LONGEST and length < match and text[match - 1 - length] == text[i - 1 - length]:
-                    length += 1
-                if length < SHORTEST:
+        while not final:
+            if i >= text.size or (not decoding and position + MOST_A_BYTE > going.size):
+                return TOO_LONG
+            if decoding and position > coming.size + 8:
+                return TOO_SHORT
+            hash_contexts(contexts, row, hashes)
+            find_groups(lines, mask, hashes, groups, touched)
+            expected = int64(text[match]) + 256
+            level = length if length < 16 else min(12 + (length >> 2), LEVELS - 1)
+            byte, last, place_in = int64(text[i]), int64(row[LAST]), min(int64(row[PLACE]), PLACES - 1)
+            b, c = uint64(256 + last), uint64(512 + (row[TWO] >> uint32(8)))
+            partial = 1
+            for shift in range(7, -1, -1):
+                if shift == 7 or shift == 3:
+                    find_lines(lines, hashes, partial, groups, found)
+                    node = uint64(1)
+                if length and expected >> (shift + 1) != partial:
                     length = 0
-        heads[x] = i
-        prefix = mixed_hash(prefix, uint32(byte + 1))
-        above += 1
-        if folded == 0:
-            tokens += 1
-            if tokens < TOKENS:
-                token_starts[ended & 1, tokens] = i
-                above = token_starts[1 - (ended & 1), tokens] if tokens <= before_tokens else before_end + 1
-        if final:
-            ends[ended] = i - 1
-            before, before_end, before_tokens = start, i - 1, min(tokens - 1, TOKENS - 1)
-            above, tokens, start = before, 0, i
-            ended += 1
-            marks[ended * (marks.size - 1) // ends.size] = position
-            token_starts[ended & 1, 0] = start
-            word, word1, word2, prefix = uint32(0), uint32(0), uint32(0), uint32(0)
-            if ended < ends.size:
-                for j in range(parents.shape[1]):
-                    row[PARENTS + j] = parents[ended, j]
+                guess = 2 * level + ((expected >> shift) & 1) if length else 0
+                a, d = uint64(partial), uint64(768 + (1 + (level >> 1) if length else 0) * PLACES + place_in)
+                weigh(sets, a, b, c, d, weights)
+                total = recall(lines, found, node, meanings, stretch, states, entries, says, weights)
+                states[count] = uint8(guess)
+                entries[count] = meanings[count, guess]
+                says[count] = stretch[entries[count] >> uint32(20)] if guess else 0
+                total += int64(weights[count]) * says[count] + int64(weights[count + 1]) * says[count + 1]
+                at = min(max(total >> 16, -FARTHEST), FARTHEST) + FARTHEST + 1
+                step, part = at // APM_WIDTH, at % APM_WIDTH
+                pair = last * 256 + partial
+                corrected = corrections[pair, step] * (APM_WIDTH - part) + corrections[pair, step + 1] * part
+                probability = min(max(int64(squash[at]) + (3 * corrected >> 16), 1), 65535)
+                bit, low, high, code, position = code_bit(
+                    decoding, (byte >> shift) & 1, probability, low, high, code, position, coming, going
+                )
+                nearest = step + (2 * part >= APM_WIDTH)
+                truth = bit * ((1 << 22) - 1) - curve[nearest]
+                corrections[pair, nearest] += (truth - corrections[pair, nearest]) >> 7
+                error = int32((bit * ((1 << 16) - 1) - int64(squash[at])) * RATE >> 4)
+                correct(sets, a, b, c, d, says, error)
+                learn(entries, bit, limit, rates)
+                remember(lines, found, node, following, bit, meanings, states, entries)
+                node = uint64(2) * node + uint64(bit)
+                partial = 2 * partial + bit
+            byte = partial - 256
+            text[i] = uint8(byte)
+            if byte == terminator:
+                bit = int64(ends[ended] == i)
+                probability = min(max(int64(flags[0] >> uint32(16)), 1), 65535)
+                bit, low, high, code, position = code_bit(
+                    decoding, bit, probability, low, high, code, position, coming, going
+                )
+                learn(flags, bit, SEEN, rates)
+                final = bit == 1
+            i += 1
+            parts = words[byte] == 0
+            step_sources(row, byte, words[byte])
+            step_above(text, i, parts, starts, lay, row)
+            match, length = find_match(text, i, heads, row, match, length)
+        ends[ended] = i - 1
+        next_string(text, i, starts, lay, row)
+        marks[(ended + 1) * (marks.size - 1) // ends.size] = position
     if decoding:
         if i < text.size:
             return TOO_LONG
