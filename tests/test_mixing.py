@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from columns import Beside, known_codes, known_numbers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -14,7 +15,7 @@ from strategies import numeric_streams, streams
 from mdlake.coding.mixing import Mixing, knowledge_levels, leaf_depths, logistic_tables
 from mdlake.coding.predicting import Predictor, predictors
 from mdlake.encodings.formula import HOW, Formula
-from mdlake.encodings.known import Known, Parent
+from mdlake.encodings.known import Known
 from mdlake.encodings.lookup import Lookup
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Shape
@@ -27,28 +28,6 @@ from mdlake.wire import Reader, Writer
 
 NOTHING = np.zeros((0, 0), np.int64)
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
-
-
-class Numbers(Parent):
-    def __init__(self, values: np.ndarray) -> None:
-        self._values = values
-
-    @property
-    def numbers(self) -> np.ndarray:  # type: ignore[override]
-        return self._values
-
-
-class Codes(Parent):
-    def __init__(self, values: np.ndarray) -> None:
-        self._values = values
-
-    @property
-    def codes(self) -> np.ndarray:  # type: ignore[override]
-        return self._values
-
-
-def known(*columns: np.ndarray) -> Known:
-    return Known(tuple(map(Numbers, columns)), len(columns[0]))
 
 
 @settings(max_examples=60, deadline=None)
@@ -122,12 +101,12 @@ def test_any_formula_gives_any_stream_back(stream: np.ndarray, data: st.DataObje
     x, y = Expression.parent(0), Expression.parent(1)
     choices = [x, x("-", y), x("*", y), x("//", y), x("%", 1000), x("minutes"), x("/", y)("+", 7), x("clock")("-", y)]
     step = Formula(data.draw(st.sampled_from(HOW)), data.draw(st.sampled_from(choices)))
-    encoded = step.encode(stream, known(*columns))
+    encoded = step.encode(stream, known_numbers(*columns))
     assert encoded is not None
     writer = Writer()
     encoded[0].write(writer)
     read = Formula.read(Reader(writer.getvalue()), Shape.of(stream))
-    assert read == encoded[0] and same(read.decode(encoded[1], Shape.of(stream), known(*columns)), stream)
+    assert read == encoded[0] and same(read.decode(encoded[1], Shape.of(stream), known_numbers(*columns)), stream)
 
 
 def test_the_formula_that_made_a_column_is_found() -> None:
@@ -136,7 +115,7 @@ def test_the_formula_that_made_a_column_is_found() -> None:
     for target in (a + b, a - b, a * b, 100 * a + b):
         found = formulas(9, {1: a, 2: b, 9: target}, alone=13.0 * 4000)
         how, expression = found[0].how, found[0].expression
-        left = Formula(how, expression.renumbered({1: 0, 2: 1})).encode(target, known(a, b))
+        left = Formula(how, expression.renumbered({1: 0, 2: 1})).encode(target, known_numbers(a, b))
         assert left is not None and all(
             len(np.unique(numbers(child))) <= max(2, len(np.unique(b)) + 1) for child in left[1]
         )
@@ -147,7 +126,7 @@ def test_the_formula_that_made_a_column_is_found() -> None:
 @given(streams(min_size=1), st.data())
 def test_any_lookup_gives_any_stream_back(stream: Stream, data: st.DataObject) -> None:
     columns = [data.draw(hnp.arrays(np.uint32, len(stream), elements=st.integers(0, most))) for most in (4, 30)]
-    beside = Known(tuple(map(Codes, columns)), len(stream))
+    beside = Known(tuple(map(Beside, columns)), len(stream))
     step = Lookup(data.draw(st.sampled_from([(0,), (1,), (0, 1), (1, 0)])))
     encoded = step.encode(stream, beside)
     assert encoded is not None
@@ -162,12 +141,12 @@ def test_a_lookup_keeps_what_most_rows_of_a_key_say() -> None:
     codes = np.arange(1000, dtype=np.uint32) % 7
     values = (codes * 11).astype(np.int64)
     values[::10] = -1
-    encoded = Lookup((0,)).encode(values, Known((Codes(codes),), 1000))
+    encoded = Lookup((0,)).encode(values, known_codes(codes[:, None]))
     assert (
         encoded is not None and encoded[0].exceptions == 100 and numbers(encoded[1][0]).tolist() == [*range(0, 77, 11)]
     )
     with pytest.raises(CorruptError, match="does not fit"):
-        encoded[0].decode(encoded[1], Shape.of(values), Known((Codes(codes[:-1]),), 999))
+        encoded[0].decode(encoded[1], Shape.of(values), known_codes(codes[:-1, None]))
 
 
 def test_prices_and_shares_are_found_as_what_they_are() -> None:
@@ -205,12 +184,12 @@ def test_any_experts_give_any_series_back(values: np.ndarray, data: st.DataObjec
     )
     beside = data.draw(hnp.arrays(np.int64, (1, len(values)), elements=INT64))
     step = Predicted(model, (0,))
-    encoded = step.encode(values, known(beside[0]))
+    encoded = step.encode(values, known_numbers(beside[0]))
     assert encoded is not None
     writer = Writer()
     encoded[0].write(writer)
     read = Predicted.read(Reader(writer.getvalue()), Shape.of(values))
-    assert read == encoded[0] and same(read.decode(encoded[1], Shape.of(values), known(beside[0])), values)
+    assert read == encoded[0] and same(read.decode(encoded[1], Shape.of(values), known_numbers(beside[0])), values)
 
 
 def test_a_series_with_a_season_is_foretold() -> None:

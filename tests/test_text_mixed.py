@@ -8,31 +8,23 @@ from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
+from columns import known_codes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import string_streams
 
 from mdlake.coding.text_mixing import PARENTS, TextMixing, histories, rarest, words
 from mdlake.encodings.facts import Facts
-from mdlake.encodings.known import Known, Parent
+from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Shape
 from mdlake.encodings.text_mixed import ALONE, MixedText
 from mdlake.errors import CorruptError, MdlakeError, TruncatedError
+from mdlake.kernels import range_coder
 from mdlake.kernels import text_mixing as kernel
 from mdlake.streams import Kind, Strings, same
 from mdlake.wire import Reader, Writer
 
 NOTHING = np.zeros((1 << 16, 0), np.uint32)
-
-
-class Column(Parent):
-    def __init__(self, codes: np.ndarray) -> None:
-        self.codes = codes
-
-
-def known_of(codes: np.ndarray) -> Known:
-    columns = tuple(Column(np.ascontiguousarray(column)) for column in codes.T)
-    return Known(columns, len(codes), contexts=tuple(((2 + j, 0),) for j in range(len(columns))))
 
 
 def strings_of(values: list[bytes]) -> Strings:
@@ -90,7 +82,7 @@ def test_arbitrary_bytes_come_back_and_take_little_more() -> None:
 @given(strings=string_streams(min_size=1), seed=st.integers(0, 1000), parents=st.integers(1, 3))
 @settings(max_examples=40, deadline=None)
 def test_strings_come_back_beside_parents(strings: Strings, seed: int, parents: int) -> None:
-    known = known_of(np.random.default_rng(seed).integers(0, 5, (len(strings), parents)).astype(np.uint32))
+    known = known_codes(np.random.default_rng(seed).integers(0, 5, (len(strings), parents)).astype(np.uint32))
     contexts = (*ALONE[:4], *((0, PARENTS + j) for j in range(parents)), (12, PARENTS, PARENTS + parents - 1))
     data = encoded(strings, known, contexts=contexts)
     assert data is not None
@@ -103,7 +95,7 @@ def test_a_parent_that_determines_the_strings_makes_them_free() -> None:
     codes = np.random.default_rng(5).integers(0, 300, 6000).astype(np.uint32)
     names = [b"%x" % (int(code) * 0x9E3779B97F4A7C15 % (1 << 64)) for code in range(300)]
     strings = strings_of([names[code] for code in codes])
-    known = known_of(codes[:, None])
+    known = known_codes(codes[:, None])
     (proposal,) = MixedText.propose(Facts(strings.slice(0, 600), 6000, known.stretches([0], 600)))
     beside, alone = encoded(strings, known, contexts=proposal.contexts), encoded(strings)
     assert beside is not None and alone is not None
@@ -187,10 +179,11 @@ def test_the_kernel_stays_in_bounds() -> None:
     """The same code as Python, where an index beyond an array raises."""
     strings = lines(6)
     compiled = TextMixing(ALONE, rarest(strings.data)).encode(strings, NOTHING[:6])
-    patched = {name: getattr(kernel, name) for name in dir(kernel) if hasattr(getattr(kernel, name), "py_func")}
     with pytest.MonkeyPatch.context() as patch, np.errstate(over="ignore"):
-        for name, function in patched.items():
-            patch.setattr(kernel, name, function.py_func)
+        for module in (kernel, range_coder):
+            for name, function in vars(module).copy().items():
+                if hasattr(function, "py_func"):
+                    patch.setattr(module, name, function.py_func)
         assert TextMixing(ALONE, rarest(strings.data)).encode(strings, NOTHING[:6]) == compiled
 
 

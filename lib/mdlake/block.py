@@ -237,7 +237,7 @@ def _read(
     """The parents' numbers, and the chains of the streams."""
     found_crc32, reader = _open(data)
     if crc32 not in (None, found_crc32):
-        raise CorruptError("this block is not the one that its container names; restore the file from a backup")
+        raise CorruptError("this block is not the one that its container names")
     found = reader.varint()
     if found != length:
         raise CorruptError(f"the block holds {found} values, expected {length}")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from mdlake.columns import flatten
 from mdlake.encodings.facts import hashable
 from mdlake.encodings.floats import decimal_digits, exact_decimals
-from mdlake.encodings.known import Codes, Numbers, Parent
+from mdlake.encodings.known import Codes, Numbers
 from mdlake.search.sample import sample
-from mdlake.streams import Stream, Strings, bits_of, kind_of, numbers
+from mdlake.streams import Stream, Strings, as_int64, bits_of, kind_of, numbers
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 _DENSE = 1 << 16
@@ -27,8 +27,8 @@ _SAMPLE = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Column(Parent):
-    """One column over the rows of a block row."""
+class Column:
+    """A `Parent`: one column over the rows of a block row."""
 
     array: pa.Array
 
@@ -45,15 +45,23 @@ class Column(Parent):
     def _streams(self) -> dict[str, Stream]:
         return dict(flatten(self.array))
 
-    @cached_property
+    @property
     def codes(self) -> Codes:
         """uint32 [rows]: 0 for null, else 1 and the rank of the value among those that occur."""
-        return self._spread(ranks(self._streams["values"]) + np.uint32(1))
+        return self._codes
 
-    @cached_property
+    @property
     def numbers(self) -> Numbers | None:
         """int64 [rows]: integers, times and decimals as they are stored, floats by their decimal digits; 0 for null and
         for floats that are no decimals. None for strings."""
+        return self._numbers
+
+    @cached_property
+    def _codes(self) -> Codes:
+        return self._spread(ranks(self._streams["values"]) + np.uint32(1))
+
+    @cached_property
+    def _numbers(self) -> Numbers | None:
         values = self._streams["values"]
         if not isinstance(values, np.ndarray):
             return None
@@ -61,7 +69,7 @@ class Column(Parent):
         if kind.is_float:
             values, exact = exact_decimals(values, decimal_digits(numbers(sample(values, _SAMPLE))))
             values = np.where(exact, values, 0)
-        return self._spread(values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64))
+        return self._spread(as_int64(values))
 
     def _spread(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
         if self.array.null_count == 0:

@@ -137,6 +137,16 @@ def bits_of(values: np.ndarray) -> np.ndarray:
     return values.view(kind_of(values).unsigned.dtype)
 
 
+def as_int64(values: np.ndarray) -> NDArray[np.int64]:
+    """Integers of every width as 64 bits; unsigned ones of 64 bits keep their bits."""
+    return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)
+
+
+def from_int64(values: NDArray[np.int64], kind: Kind) -> np.ndarray:
+    """The inverse of `as_int64`, modulo the kind's width."""
+    return values.view(np.uint64).astype(kind.unsigned.dtype).view(kind.dtype)
+
+
 def plain_bytes(stream: Stream) -> bytes:
     """The bytes a stream has without any encoding: values little-endian; strings as u32 lengths, then data."""
     if isinstance(stream, Strings):

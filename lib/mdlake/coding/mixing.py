@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from mdlake.coding.stream_end import ENDING, check_ending, mark, marked_stream
 from mdlake.errors import CorruptError, TruncatedError
 from mdlake.kernels import code_tree, mixing
 
@@ -25,7 +26,6 @@ MAX_SOURCES = 4
 MAX_ALPHABET = 1 << 16
 MOST_LINES = 22
 """Binary logarithm of the most lines of 32 bytes that the counters take."""
-_MARK = 128
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Mixing:
         tree = _Tree.of_depths(depths)
         data = np.empty(2 * int(depths[symbols].sum(dtype=np.int64)) + 16, np.uint8)
         size = self._run(False, symbols.copy(), parents, tree, np.zeros(0, np.uint8), data)
-        return bytes([size % _MARK]) + data[:size].tobytes()
+        return bytes([mark(size)]) + data[:size].tobytes()
 
     def decode(self, data: bytes | memoryview, count: int, depths: np.ndarray, parents: np.ndarray) -> np.ndarray:
         """`count` symbols, uint16.
@@ -55,16 +55,9 @@ class Mixing:
         tree = _Tree.of_depths(depths)
         if len(data) == 0:
             raise TruncatedError(f"no bytes for {count} symbols")
-        stream = np.frombuffer(data, np.uint8, offset=1)
-        if data[0] != stream.size % _MARK:
-            raise CorruptError(f"{stream.size} bytes of a mixed stream, not {data[0]} mod {_MARK}")
-        symbols, ending = np.zeros(count, np.uint16), np.empty(9, np.uint8)
-        settled = self._run(True, symbols, parents, tree, stream, ending)
-        end = ending[1 : 1 + ending[0]]
-        if stream.size < settled + end.size:
-            raise TruncatedError(f"{stream.size} bytes of a mixed stream of {settled + end.size}")
-        if stream.size > settled + end.size or (stream[settled:] != end).any():
-            raise CorruptError("the mixed stream does not end as it should")
+        stream = marked_stream(data, data[0])
+        symbols, ending = np.zeros(count, np.uint16), np.empty(ENDING, np.uint8)
+        check_ending(stream, self._run(True, symbols, parents, tree, stream, ending), ending)
         return symbols
 
     def _run(

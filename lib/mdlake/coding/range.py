@@ -13,10 +13,9 @@ import numpy as np
 
 from mdlake.coding.adaptive import TreeModel
 from mdlake.coding.coder import MAX_ALPHABET, checked_symbols, symbol_dtype, without_payload
-from mdlake.errors import CorruptError, TruncatedError
+from mdlake.coding.stream_end import ENDING, check_ending, mark, marked_stream
+from mdlake.errors import CorruptError
 from mdlake.kernels import adaptive_range
-
-SIZES = 128
 
 
 @dataclass(frozen=True)
@@ -36,16 +35,14 @@ class RangeCoder:
     def decode(self, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray:
         if (symbols := without_payload(self, data, count, alphabet)) is not None:
             return symbols
-        if data[0] >> 1 != (len(data) - 1) % SIZES:
-            raise CorruptError(f"{len(data) - 1} bytes of a range coder's stream, not {data[0] >> 1} mod {SIZES}")
+        stream = marked_stream(data, data[0] >> 1)
         model = TreeModel.of_order(data[0] & 1, alphabet)
-        stream = np.frombuffer(data, np.uint8, offset=1)
         symbols = np.empty(count, symbol_dtype(alphabet))
-        ending = np.empty(9, np.uint8)
+        ending = np.empty(ENDING, np.uint8)
         settled = adaptive_range.decode_symbols(
             stream, model.depth, model.context_shift, model.nodes(), model.rates(), symbols, ending
         )
-        _check_ending(stream, settled, ending[1 : 1 + ending[0]])
+        check_ending(stream, settled, ending)
         if int(symbols.max()) >= alphabet:
             raise CorruptError(f"symbol {symbols.max()} in an alphabet of {alphabet}")
         return symbols
@@ -55,13 +52,4 @@ def _encode_order(symbols: np.ndarray, order: int, alphabet: int) -> bytes:
     model = TreeModel.of_order(order, alphabet)
     data = np.empty(3 * symbols.size * model.depth + 8, np.uint8)
     size = adaptive_range.encode_symbols(symbols, model.depth, model.context_shift, model.nodes(), model.rates(), data)
-    return bytes([order | size % SIZES << 1]) + data[:size].tobytes()
-
-
-def _check_ending(stream: np.ndarray, settled: int, ending: np.ndarray) -> None:
-    """The stream must be exactly what the encoder would have written for the decoded symbols."""
-    size = settled + ending.size
-    if stream.size < size:
-        raise TruncatedError(f"{stream.size} bytes of a range coder's stream of {size}")
-    if stream.size > size or (stream[settled:] != ending).any():
-        raise CorruptError("the range coder's stream does not end as it should")
+    return bytes([order | mark(size) << 1]) + data[:size].tobytes()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdlake.coding.mixing import logistic_tables, rates
+from mdlake.coding.stream_end import ENDING, check_ending, mark, marked_stream
 from mdlake.errors import CorruptError, TruncatedError
 from mdlake.kernels import text_mixing as kernel
 from mdlake.streams import Strings
@@ -28,7 +29,6 @@ MAX_TEXT = (1 << 31) - 2
 """Bytes and strings together, at most: places are kept in 32 bits."""
 PARENTS = kernel.PARENTS
 PARTS = 4
-_MARK = 128
 _MOST_LINES = 22
 """Binary logarithm of the most lines of 16 bytes that histories take."""
 _MOST_HEADS = 19
@@ -49,7 +49,7 @@ class TextMixing:
             parents: uint32 [n, parent columns], the codes known beside each string.
         """
         data, _ = self._encoded(strings, parents)
-        return None if data is None else bytes([len(data) % _MARK]) + data.tobytes()
+        return None if data is None else bytes([mark(len(data))]) + data.tobytes()
 
     def costs(self, strings: Strings, parents: NDArray[np.uint32]) -> NDArray[np.float64] | None:
         """Bytes that each quarter of the strings takes per byte of theirs and terminator; None as in `encode`."""
@@ -69,18 +69,15 @@ class TextMixing:
         """
         if len(data) == 0:
             raise TruncatedError(f"no bytes for {count} strings")
-        stream = np.frombuffer(data, np.uint8, offset=1)
-        if data[0] != stream.size % _MARK:
-            raise CorruptError(f"{stream.size} bytes of a mixed text, not {data[0]} mod {_MARK}")
-        text, ends, ending = np.zeros(size + count, np.uint8), np.full(count, -1, np.int64), np.empty(9, np.uint8)
+        stream = marked_stream(data, data[0])
+        text, ends = np.zeros(size + count, np.uint8), np.full(count, -1, np.int64)
+        ending = np.empty(ENDING, np.uint8)
         done, _ = self._run(True, text, ends, parents, stream, ending)
         if done == kernel.TOO_LONG:
             raise CorruptError(f"the mixed text is not {count} strings of {size} bytes")
-        end = ending[1 : 1 + ending[0]]
-        if done == kernel.TOO_SHORT or stream.size < done + end.size:
+        if done == kernel.TOO_SHORT:
             raise TruncatedError(f"{stream.size} bytes are not all of a mixed text of {count} strings")
-        if stream.size > done + end.size or (stream[done:] != end).any():
-            raise CorruptError("the mixed text does not end as it should")
+        check_ending(stream, done, ending)
         offsets = np.zeros(count + 1, np.int64)
         offsets[1:] = ends - np.arange(count)
         return Strings(offsets, text[_within(text.size, ends)])

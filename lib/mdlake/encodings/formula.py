@@ -11,13 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-
 from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.expressions import Expression, Numbers, clock, floor_divide, minutes
-from mdlake.streams import kind_of, numbers
+from mdlake.streams import as_int64, from_int64, kind_of, numbers
 
 HOW = "difference", "quotient", "clock"
 DAY = 1440
@@ -67,9 +65,9 @@ class Formula(Encoding):
         return self.expression.parents
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Formula, tuple[Stream, ...]] | None:
-        if known is None or isinstance(stream, np.ndarray) is False or not kind_of(stream).is_integer:
+        if known is None or not kind_of(stream).is_integer:
             return None
-        values = _as_int64(numbers(stream))
+        values = as_int64(numbers(stream))
         explained = self.expression.evaluate(known.numbers, known.count)
         return self, parts(self.how, values, explained)
 
@@ -82,7 +80,7 @@ class Formula(Encoding):
         remains, corrections = map(numbers, children)
         explained = self.expression.evaluate(known.numbers, known.count)
         values = explained_again(self.how, remains, explained) + corrections
-        return values.view(np.uint64).astype(shape.kind.unsigned.dtype).view(shape.kind.dtype)
+        return from_int64(values, shape.kind)
 
     def write(self, writer: Writer) -> None:
         writer.byte(HOW.index(self.how))
@@ -97,8 +95,3 @@ class Formula(Encoding):
 
     def __str__(self) -> str:
         return f"{self.name}[{self.how} {self.expression}]"
-
-
-def _as_int64(values: np.ndarray) -> Numbers:
-    """Every width as 64 bits; unsigned 64-bit values keep their bits."""
-    return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdlake.coding.mixing import Context
+from mdlake.errors import CorruptError
 from mdlake.expressions import Expression
 
 Codes = NDArray[np.uint32]
 Numbers = NDArray[np.int64]
 
 
-class Parent:
+class Parent(Protocol):
     """A column that has been decoded: one code and perhaps one number for each of its rows, made when asked for."""
 
-    @cached_property
-    def codes(self) -> Codes:
-        raise NotImplementedError
+    @property
+    def codes(self) -> Codes: ...
 
-    @cached_property
-    def numbers(self) -> Numbers | None:
-        raise NotImplementedError
+    @property
+    def numbers(self) -> Numbers | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,3 +78,16 @@ class Known:
 
     def _chosen(self, values: np.ndarray) -> np.ndarray:
         return values if self.rows is None else values[self.rows]
+
+
+def codes_beside(known: Known | None, count: int, needs: Sequence[int] = ()) -> Codes:
+    """uint32 [count, parents]: what is known beside `count` values.
+
+    Raises:
+        CorruptError: that is not as many values, or not all parents that are needed.
+    """
+    codes = known.codes if known else np.zeros((count, 0), np.uint32)
+    most = max(needs, default=-1)
+    if len(codes) != count or most >= codes.shape[1]:
+        raise CorruptError(f"a context asks for parent {most} of {codes.shape[1]}, {len(codes)} values of it")
+    return codes

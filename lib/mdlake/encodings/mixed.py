@@ -19,7 +19,7 @@ from mdlake.coding.mixing import (
     symbols_of,
 )
 from mdlake.coding.prequential import cost
-from mdlake.encodings.known import Known
+from mdlake.encodings.known import Known, codes_beside
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import kind_of, numbers
@@ -58,7 +58,7 @@ class Mixed(Encoding):
     def estimate(self, facts: Facts) -> float:
         """By a quick adaptive model on the sample's later half, when it has learned what it can there."""
         symbols = symbols_of(numbers(facts.stream))
-        codes = facts.known.codes if facts.known else np.zeros((facts.count, 0), np.uint32)
+        codes = codes_beside(facts.known, facts.count)
         return cost(symbols, self.contexts[:QUICK], codes) / 8 * facts.scale + 0.4 * facts.full_distinct + 40
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Mixed, tuple[Stream, ...]] | None:
@@ -69,7 +69,7 @@ class Mixed(Encoding):
         depths = leaf_depths(np.bincount(symbols).astype(np.int64))
         if np.count_nonzero(depths) < 2:
             return None
-        codes = known.codes if known else np.zeros((len(stream), 0), np.uint32)
+        codes = codes_beside(known, len(stream))
         data = Mixing(self.contexts, self.limit).encode(symbols, depths, codes)
         return Mixed(self.contexts, self.limit, len(depths), data), (depths,)
 
@@ -77,10 +77,7 @@ class Mixed(Encoding):
         return (Shape(Kind.U8, self.alphabet),)
 
     def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
-        codes = known.codes if known else np.zeros((shape.count, 0), np.uint32)
-        beyond = max((source for context in self.contexts for source, _ in context), default=0) - PREVIOUS
-        if len(codes) != shape.count or beyond >= codes.shape[1]:
-            raise CorruptError(f"a context asks for parent {beyond} of {codes.shape[1]}, {len(codes)} values of it")
+        codes = codes_beside(known, shape.count, self.needs)
         depths = np.ascontiguousarray(numbers(children[0]))
         symbols = Mixing(self.contexts, self.limit).decode(self.data, shape.count, depths, codes)
         return symbols.astype(shape.kind.dtype)

@@ -12,7 +12,7 @@ from mdlake.coding.predicting import GROWTH, MAX_EXPERTS, MAX_LAG, STEP, Expert,
 from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
-from mdlake.streams import kind_of, numbers
+from mdlake.streams import as_int64, from_int64, kind_of, numbers
 
 _ENOUGH = 512
 _SAMPLE = 8192
@@ -35,7 +35,7 @@ class Predicted(Encoding):
         known = facts.known
         columns = range(len(known.parents)) if known else ()
         used = tuple(j for j in columns if known and known.numbers(j) is not None)[:_BESIDE]
-        values = _as_int64(numbers(facts.stream))[:_SAMPLE]
+        values = as_int64(numbers(facts.stream))[:_SAMPLE]
         for predictor in predictors(values, _columns(known, used, facts.count)[:, :_SAMPLE]):
             yield cls(predictor, used if any(kind >= STEP for kind, _, _ in predictor.experts) else ())
 
@@ -46,7 +46,7 @@ class Predicted(Encoding):
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Predicted, tuple[Stream, ...]] | None:
         if not isinstance(stream, np.ndarray) or not kind_of(stream).is_integer or len(stream) == 0:
             return None
-        return self, (self.predictor.residuals(_as_int64(stream), _columns(known, self.beside, len(stream))),)
+        return self, (self.predictor.residuals(as_int64(stream), _columns(known, self.beside, len(stream))),)
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return (Shape(Kind.I64, shape.count),)
@@ -55,7 +55,7 @@ class Predicted(Encoding):
         if any(b >= len(self.beside) for kind, _, b in self.predictor.experts if kind in (STEP, GROWTH)):
             raise CorruptError("an expert asks for a column that is not there")
         values = self.predictor.values(numbers(children[0]), _columns(known, self.beside, shape.count))
-        return values.view(np.uint64).astype(shape.kind.unsigned.dtype).view(shape.kind.dtype)
+        return from_int64(values, shape.kind)
 
     def write(self, writer: Writer) -> None:
         writer.varint(len(self.predictor.experts))
@@ -109,7 +109,3 @@ def _columns(known: Known | None, used: tuple[int, ...], count: int) -> np.ndarr
     if any(column is None or len(column) != count for column in columns):
         raise CorruptError("an expert needs the numbers of a column that has none")
     return np.stack([c for c in columns if c is not None]) if columns else np.zeros((0, count), np.int64)
-
-
-def _as_int64(values: np.ndarray) -> np.ndarray:
-    return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mdlake.coding.text_mixing import MAX_CONTEXTS, MAX_SOURCES, MAX_TEXT, PARENTS, Context, TextMixing, rarest
-from mdlake.encodings.known import Known
+from mdlake.encodings.known import Known, codes_beside
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Strings, Writer
 from mdlake.errors import CorruptError
 
@@ -49,7 +48,7 @@ class MixedText(Encoding):
     def estimate(self, facts: Facts) -> float:
         """By a trial on a little of the sample: what its later half takes, and how much less than before."""
         strings = _start(facts.stream)
-        parents = _codes(facts.known, facts.count)[: len(strings)]
+        parents = codes_beside(facts.known, facts.count)[: len(strings)]
         costs = TextMixing(self.contexts, rarest(strings.data), self.limit).costs(strings, parents)
         assert isinstance(facts.stream, Strings)
         full = (len(facts.stream.data) + facts.count) * facts.scale
@@ -63,17 +62,14 @@ class MixedText(Encoding):
         if not isinstance(stream, Strings) or not 0 < len(stream) <= MAX_TEXT - len(stream.data):
             return None
         terminator = rarest(stream.data)
-        data = TextMixing(self.contexts, terminator, self.limit).encode(stream, _codes(known, len(stream)))
+        data = TextMixing(self.contexts, terminator, self.limit).encode(stream, codes_beside(known, len(stream)))
         return None if data is None else (MixedText(self.contexts, terminator, self.limit, data), ())
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return ()
 
     def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
-        codes = _codes(known, shape.count)
-        beyond = max((source for context in self.contexts for source in context), default=0) - PARENTS
-        if len(codes) != shape.count or beyond >= codes.shape[1]:
-            raise CorruptError(f"a context asks for parent {beyond} of {codes.shape[1]}, {len(codes)} values of it")
+        codes = codes_beside(known, shape.count, self.needs)
         coder = TextMixing(self.contexts, self.terminator, self.limit)
         return coder.decode(self.data, shape.count, shape.text, codes)
 
@@ -115,10 +111,6 @@ def _beside(known: Known | None) -> tuple[Context, ...]:
         if parent not in used and len(used) < MOST_PARENTS:
             used.append(parent)
     return tuple(context for parent in used for context in ((12, PARENTS + parent), (0, 9, PARENTS + parent)))
-
-
-def _codes(known: Known | None, count: int) -> NDArray[np.uint32]:
-    return known.codes if known else np.zeros((count, 0), np.uint32)
 
 
 def _start(strings: Stream) -> Strings:

@@ -15,9 +15,9 @@ import numpy as np
 from numba import int64, njit, uint32, uint64
 
 from mdlake.kernels.code_tree import SLOTS
-from mdlake.kernels.range_coder import byte_at, finish, settled, split
+from mdlake.kernels.range_coder import code_bit, finish, first_code
 
-COMPILED_IN = "fec7205a7a181961"
+COMPILED_IN = "da016088dc367598"
 
 FRESH = 1 << 31
 SEEN = (1 << 10) - 1
@@ -79,12 +79,8 @@ def code_symbols(
     says = np.zeros(contexts, np.int32)
     knows = np.zeros(contexts, np.int32)
     visits = np.zeros(by_fork.shape[0], np.int32)
-    low, high, code = uint64(0), uint64(0xFFFFFFFFFFFFFFFF), uint64(0)
-    position = 0
-    if decoding:
-        for position in range(8):
-            code = (code << uint64(8)) | byte_at(coming, position)
-        position = 8
+    low, high = uint64(0), uint64(0xFFFFFFFFFFFFFFFF)
+    code, position = first_code(decoding, coming)
     for i in range(symbols.size):
         for j in range(parents.shape[1]):
             row[PREVIOUS + j] = parents[i, j]
@@ -113,19 +109,9 @@ def code_symbols(
             step, part = place // APM_WIDTH, place % APM_WIDTH
             corrected = corrections[chosen, step] * (APM_WIDTH - part) + corrections[chosen, step + 1] * part
             probability = (int64(squash[place]) + corrected // APM_WIDTH) >> 1
-            middle = split(low, high, probability)
-            bit = int64(code <= middle) if decoding else int64(symbol >= splits[fork])
-            if bit:
-                high = middle
-            else:
-                low = middle + uint64(1)
-            while settled(low, high):
-                if decoding:
-                    code = (code << uint64(8)) | byte_at(coming, position)
-                else:
-                    going[position] = np.uint8(high >> uint64(56))
-                position += 1
-                low, high = low << uint64(8), (high << uint64(8)) | uint64(0xFF)
+            bit, low, high, code, position = code_bit(
+                decoding, int64(symbol >= splits[fork]), probability, low, high, code, position, coming, going
+            )
             truth = bit * ((1 << 16) - 1)
             corrections[chosen, step] += (truth - corrections[chosen, step]) * (APM_WIDTH - part) // (APM_WIDTH * 48)
             corrections[chosen, step + 1] += (truth - corrections[chosen, step + 1]) * part // (APM_WIDTH * 48)

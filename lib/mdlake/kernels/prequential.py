@@ -8,7 +8,7 @@ from numba import int64, njit, uint32
 
 from mdlake.kernels.mixing import context_hash
 
-COMPILED_IN = "7b4146d3ffe3046b"
+COMPILED_IN = "947851516c0e1f3e"
 
 
 @njit(cache=True, nogil=True)

@@ -16,9 +16,9 @@ same. FORMAT.md, "text_mixed", has the arithmetic.
 import numpy as np
 from numba import int32, int64, njit, uint8, uint32, uint64
 
-from mdlake.kernels.range_coder import byte_at, finish, settled, split
+from mdlake.kernels.range_coder import code_bit, finish, first_code
 
-COMPILED_IN = "5e4ba2cd4522d7b9"
+COMPILED_IN = "17e156ee4b6b2fe8"
 
 SLOTS = 16
 GROUP = 8  # lines, in two lines of the processor's cache
@@ -34,7 +34,7 @@ SETS = 3 * 256 + (LEVELS // 2 + 1) * PLACES  # of weights: by the bits so far, e
 RATE = 2  # of the weights
 APM_WIDTH = 256
 APM_STEPS = 2 * (FARTHEST + 1) // APM_WIDTH + 1
-MOST_A_BYTE = 20  # that the coder can make of one: nine decisions of 16 bits, and the last
+MOST_A_BYTE = 26  # that the coder can write for one: nine decisions of 16 bits, and eight not settled before
 TOO_LONG = -1
 TOO_SHORT = -2
 
@@ -101,26 +101,6 @@ def line_near(lines, first, tag):
     for slot in range(1, SLOTS):
         lines[first + uint64(slot)] = uint8(0)
     return first
-
-
-@njit(inline="always")
-def code_bit(decoding, bit, probability, low, high, code, position, coming, going):
-    """One decision of the range coder: its bit, and the coder's new state."""
-    middle = split(low, high, probability)
-    if decoding:
-        bit = int64(code <= middle)
-    if bit:
-        high = middle
-    else:
-        low = middle + uint64(1)
-    while settled(low, high):
-        if decoding:
-            code = (code << uint64(8)) | byte_at(coming, position)
-        else:
-            going[position] = uint8(high >> uint64(56))
-        position += 1
-        low, high = low << uint64(8), (high << uint64(8)) | uint64(0xFF)
-    return bit, low, high, code, position
 
 
 @njit(inline="always")
@@ -264,12 +244,8 @@ def code_text(
     curve = np.zeros(APM_STEPS, np.int64)
     for step in range(APM_STEPS):
         curve[step] = int64(squash[min(step * APM_WIDTH, squash.size - 1)]) << 6
-    low, high, code = uint64(0), uint64(0xFFFFFFFFFFFFFFFF), uint64(0)
-    position = 0
-    if decoding:
-        for position in range(8):
-            code = (code << uint64(8)) | byte_at(coming, position)
-        position = 8
+    low, high = uint64(0), uint64(0xFFFFFFFFFFFFFFFF)
+    code, position = first_code(decoding, coming)
     flags = np.full(1, FRESH, np.uint32)
     i, match, length, node = 0, 0, 0, uint64(1)
     for ended in range(ends.size):
