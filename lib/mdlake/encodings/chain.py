@@ -41,6 +41,11 @@ class Chain:
         self.write(writer)
         return writer.size
 
+    @property
+    def heaviest(self) -> Encoding:
+        """The last step of the part that takes most bytes."""
+        return max(self.children, key=len).heaviest if self.children else self.step
+
     def decode(self, shape: Shape, known: Known | None = None) -> Stream:
         """The stream back. The shape is the one given to `read`; `known` what was known when it was encoded."""
         children = tuple(

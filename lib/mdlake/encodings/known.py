@@ -64,9 +64,10 @@ class Known:
 
     def beside(self, count: int) -> Known | None:
         """For a child of this stream with `count` values: the same if it has as many, the last if it has one less
-        (differences), nothing if its values are no longer those of the rows."""
+        (differences), nothing if its values are no longer those of the rows. What was not looked up at once is not
+        tried again."""
         if count == self.count:
-            return self
+            return replace(self, lookups=())
         return self._of(np.arange(1, self.count)) if count == self.count - 1 else None
 
     def stretches(self, starts: Sequence[int], length: int) -> Known:

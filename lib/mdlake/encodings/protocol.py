@@ -64,6 +64,10 @@ class Encoding(Protocol):
         """About how many bytes a stream with these facts will take; None where that depends on children."""
         return None
 
+    def hopeless(self, facts: Facts, stream: Stream, limit: int) -> bool:
+        """Whether the stream, of which these are facts, surely takes more than `limit` bytes, if that is soon told."""
+        return False
+
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Self, tuple[Stream, ...]] | None:
         """The final configuration and the child streams, or None where this stream cannot be had so.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mdlake.coding.prequential import bits, chances
 from mdlake.encodings.formula import parts
@@ -24,7 +25,9 @@ _CLOCK_LIMIT = 2400
 _ROWS = 24
 _FEWER = 12
 """So many columns at most are tried three at a time."""
+_LARGEST = 1 << 40
 _parent = Expression.parent
+Candidate = tuple[str, Expression]
 
 
 @dataclass(frozen=True)
@@ -36,91 +39,161 @@ class Found:
     bits: float
 
 
-def formulas(target: int, numbers: Mapping[int, Numbers], alone: float) -> list[Found]:
-    """Formulas for column `target` over the others, shortest first: those that leave less than half of `alone`."""
-    values = numbers[target]
-    few = np.linspace(0, len(values) - 1, min(FEW, len(values))).astype(np.intp)
-    quick = {column: found[few] for column, found in numbers.items()}
-    candidates = [*_candidates(target, numbers), *_exact(target, quick), *_ratios(target, quick)]
-    priced = [
-        (_spread(how, expression, quick, target), place, how, expression)
-        for place, (how, expression) in enumerate(candidates)
-    ]
-    found = []
-    for _, _, how, expression in sorted(priced, key=lambda item: item[:2])[:MOST]:
-        remains, corrections = parts(how, values, expression.evaluate(numbers.get, len(values)))
-        price = bits_of_numbers(remains) + (bits_of_numbers(corrections) if corrections.any() else 0.0)
-        found.append(Found(how, expression, price))
-    return sorted((f for f in found if f.bits < alone / 2), key=lambda f: (f.bits, len(f.expression.steps)))
+@dataclass(frozen=True)
+class _Family:
+    """Candidates of one form: the expression over parents 0 and 1, and the columns [k, 1 or 2] that these may be."""
+
+    how: str
+    form: Expression
+    columns: Sequence[tuple[int, ...]]
+
+    def candidate(self, which: int) -> Candidate:
+        return self.how, self.form.renumbered(dict(enumerate(self.columns[which])))
+
+    def spreads(self, values: Numbers, numbers: Mapping[int, Numbers]) -> NDArray[np.float64]:
+        """[k]: how wide each leaves the values."""
+        chosen = [
+            np.stack([numbers[columns[role]] for columns in self.columns]) for role in range(len(self.columns[0]))
+        ]
+        return _spread(self.how, values, self.form.evaluate(chosen.__getitem__, len(values)))
 
 
-def _candidates(target: int, numbers: Mapping[int, Numbers]) -> Iterator[tuple[str, Expression]]:
-    others = [column for column in numbers if column != target]
-    clocks = {column for column in numbers if _is_clock(numbers[column])}
-    for one in others:
-        x = _parent(one)
-        yield "difference", x
-        yield "quotient", _in_steps(x, numbers[one])
-        yield "difference", x("//", 100)
-        yield "difference", x("%", 100)
-        if one in clocks:
-            yield "difference", x("minutes")
-            if target in clocks:
-                yield "clock", x("minutes")
-    for one, other in permutations(others, 2):
-        x, y = _parent(one), _parent(other)
-        if one < other:
-            yield "difference", x("+", y)
-            yield "difference", x("*", y)
-        yield "difference", x("-", y)
-        yield "difference", x("*", 100)("+", y)
-        if one in clocks:
-            yield "difference", x("minutes")("-", y)
-            if target in clocks:
-                yield "clock", x("minutes")("+", y)
-                yield "clock", x("minutes")("-", y)
-        if one in clocks and other in clocks:
-            yield "difference", x("minutes")("-", y("minutes"))
-            yield "difference", x("minutes")("-", y("minutes"))("+", 720)("%", 1440)("-", 720)
+class Formulas:
+    """What is searched in: int64 numbers of a sample's rows, by column."""
+
+    def __init__(self, numbers: Mapping[int, Numbers]) -> None:
+        self._numbers = numbers
+        rows = len(next(iter(numbers.values()))) if numbers else 0
+        few = np.linspace(0, rows - 1, min(FEW, rows)).astype(np.intp)
+        self._few = {column: found[few] for column, found in numbers.items()}
+        self._clocks = {column for column, found in numbers.items() if _is_clock(found)}
+        self._steps = {column: _step(found) for column, found in numbers.items()}
+        self._sums = {column: _Sums(_digits(_parent(column), found)) for column, found in self._few.items()}
+
+    def of(self, target: int, alone: float) -> list[Found]:
+        """Formulas for a column, shortest first: those that leave less than half of `alone` bits."""
+        values, few = self._numbers[target], self._few[target]
+        priced: list[tuple[float, int, Candidate]] = []
+        for family in self._families(target):
+            spreads = family.spreads(few, self._few)
+            for which in np.argsort(spreads, kind="stable")[:MOST]:
+                priced.append((float(spreads[which]), len(priced), family.candidate(int(which))))
+        for how, expression in (*self._exact(target), *_ratios(target, self._few)):
+            explained = expression.evaluate(self._few.get, len(few))
+            priced.append((float(_spread(how, few, explained)), len(priced), (how, expression)))
+        found = []
+        for _, _, (how, expression) in sorted(priced, key=lambda item: item[:2])[:MOST]:
+            remains, corrections = parts(how, values, expression.evaluate(self._numbers.get, len(values)))
+            price = bits_of_numbers(remains) + (bits_of_numbers(corrections) if corrections.any() else 0.0)
+            found.append(Found(how, expression, price))
+        return sorted((f for f in found if f.bits < alone / 2), key=lambda f: (f.bits, len(f.expression.steps)))
+
+    def _families(self, target: int) -> Iterator[_Family]:
+        others = [column for column in self._numbers if column != target]
+        clocks = [column for column in others if column in self._clocks]
+        x, y = _parent(0), _parent(1)
+        singles = [("difference", x, others), ("difference", x("//", 100), others), ("difference", x("%", 100), others)]
+        singles += [
+            ("quotient", _by(x, step), [k for k in others if self._steps[k] == step])
+            for step in sorted({self._steps[k] for k in others})
+        ]
+        singles += [("difference", x("minutes"), clocks)]
+        pairs = [
+            ("difference", x("+", y), combinations(others, 2)),
+            ("difference", x("*", y), combinations(others, 2)),
+            ("difference", x("-", y), permutations(others, 2)),
+            ("difference", x("*", 100)("+", y), permutations(others, 2)),
+        ]
+        timed = [(one, other) for one in clocks for other in others if one != other]
+        both = list(permutations(clocks, 2))
+        pairs += [
+            ("difference", x("minutes")("-", y), timed),
+            ("difference", x("minutes")("-", y("minutes")), both),
+            ("difference", x("minutes")("-", y("minutes"))("+", 720)("%", 1440)("-", 720), both),
+        ]
+        if target in self._clocks:
+            singles += [("clock", x("minutes"), clocks)]
+            pairs += [("clock", x("minutes")("+", y), timed), ("clock", x("minutes")("-", y), timed)]
+        families = [_Family(how, form, [(one,) for one in columns]) for how, form, columns in singles]
+        families += [_Family(how, form, list(columns)) for how, form, columns in pairs]
+        return (family for family in families if family.columns)
+
+    def _exact(self, target: int) -> Iterator[Candidate]:
+        """A column, or how many times another it is, as a sum of two parts of the digits of a third."""
+        others = [column for column in self._numbers if column != target][:MOST]
+        values = self._few[target]
+        for column in others:
+            yield from (("difference", found) for found in self._sums[column].equal_to(values))
+        for one in others:
+            by = _by(_parent(one), self._steps[one])
+            times, corrections = parts("quotient", values, by.evaluate(self._few.get, len(values)))
+            if np.count_nonzero(corrections) == 0 and np.count_nonzero(times):
+                for column in others:
+                    for found in self._sums[column].equal_to(times) if column != one else ():
+                        yield "difference", by("*", found)
 
 
-def _in_steps(x: Expression, values: Numbers) -> Expression:
-    """A column by its step, where all its values are multiples of one."""
-    step = int(np.gcd.reduce(values)) if len(values) else 1
+class _Sums:
+    """Expressions a f + b g + c, with whole numbers, over parts of a column's digits."""
+
+    def __init__(self, of: Sequence[tuple[Expression, Numbers]]) -> None:
+        self._pairs = list(combinations(of, 2))
+        count = len(of[0][1])
+        self._rows = np.linspace(0, count - 1, _ROWS).astype(np.intp)
+        ones = np.ones(_ROWS)
+        matrices = [np.stack([left[self._rows], right[self._rows], ones], 1) for (_, left), (_, right) in self._pairs]
+        self._matrices = np.array(matrices, np.float64).reshape(-1, _ROWS, 3)
+        self._inverses = np.linalg.pinv(self._matrices)
+
+    def equal_to(self, values: Numbers) -> Iterator[Expression]:
+        """The first that is the values of nearly all rows."""
+        few = values[self._rows].astype(np.float64)
+        if np.ptp(few) == 0:
+            return
+        factors = np.clip(np.rint(self._inverses @ few), -_LARGEST, _LARGEST)
+        missed = (np.einsum("krf,kf->kr", self._matrices, factors) != few).sum(axis=1)
+        for k in np.flatnonzero((missed <= _ROWS // 4) & factors[:, :2].any(axis=1)):
+            (f, left), (g, right) = self._pairs[k]
+            a, b, c = (int(v) for v in factors[k])
+            if np.count_nonzero(a * left + b * right + c != values) <= 0.1 * len(values):
+                scaled = [part if factor == 1 else part("*", factor) for part, factor in ((f, a), (g, b)) if factor]
+                total = scaled[0] if len(scaled) == 1 else scaled[0]("+", scaled[1])
+                yield total("+", c) if c else total
+                return
+
+
+def _step(values: Numbers) -> int:
+    """The largest number that all values are multiples of, at least 1."""
+    return max(int(np.gcd.reduce(values)) if len(values) else 1, 1)
+
+
+def _by(x: Expression, step: int) -> Expression:
+    """A column by its step."""
     return x("//", step) if step > 1 else x
 
 
-def _exact(target: int, numbers: Mapping[int, Numbers]) -> Iterator[tuple[str, Expression]]:
-    """A column, or how many times another it is, as a sum of two parts of the digits of a third."""
-    others = [column for column in numbers if column != target][:MOST]
-    parts_ = {column: _digits(_parent(column), numbers[column]) for column in others}
-    for column in others:
-        yield from (("difference", found) for found in _sums(numbers[target], parts_[column]))
-    for one in others:
-        by = _in_steps(_parent(one), numbers[one])
-        times, corrections = parts("quotient", numbers[target], by.evaluate(numbers.get, len(numbers[one])))
-        if np.count_nonzero(corrections) == 0 and np.count_nonzero(times):
-            for column in others:
-                for found in _sums(times, parts_[column]) if column != one else ():
-                    yield "difference", by("*", found)
-
-
-def _ratios(target: int, numbers: Mapping[int, Numbers]) -> Iterator[tuple[str, Expression]]:
+def _ratios(target: int, numbers: Mapping[int, Numbers]) -> Iterator[Candidate]:
     """c x / y and c x / (y + z), rounded, where the same c fits nearly all rows: shares, means, rates."""
     others = [column for column in numbers if column != target][:_FEWER]
     values = numbers[target].astype(np.float64)
-    below = [(_parent(y), numbers[y], {y}) for y in others]
-    below += [(_parent(y)("+", _parent(z)), numbers[y] + numbers[z], {y, z}) for y, z in combinations(others, 2)]
+    pairs = list(combinations(others, 2))
+    divisors = [_parent(y) for y in others] + [_parent(y)("+", _parent(z)) for y, z in pairs]
+    if len(others) < 2:
+        return
+    amounts = np.stack([numbers[y] for y in others] + [numbers[y] + numbers[z] for y, z in pairs]).astype(np.float64)
+    usable = (amounts != 0) & (values != 0)
     for one in others:
         x = numbers[one].astype(np.float64)
-        for divisor, amounts, used in below:
-            rows = (x != 0) & (amounts != 0) & (values != 0)
-            if one in used or np.count_nonzero(rows) < len(x) // 2:
-                continue
-            factors = values[rows] * amounts[rows] / x[rows]
-            middle = float(np.sort(factors)[len(factors) // 2])
-            if 0.5 <= abs(middle) < 1 << 40 and np.mean(np.abs(factors - middle) <= 0.02 * abs(middle)) > 0.8:
-                yield "difference", _parent(one)("*", _rounded(middle))("/", divisor)
+        rows = usable & (x != 0)
+        factors = np.where(rows, values * amounts / np.where(x == 0, 1, x), np.inf)
+        counts = rows.sum(axis=1)
+        middles = np.take_along_axis(np.sort(factors, axis=1), np.minimum(counts // 2, len(x) - 1)[:, None], 1)
+        with np.errstate(invalid="ignore"):  # rows that do not count are infinite
+            near = (np.abs(factors - middles) <= 0.02 * np.abs(middles)).sum(axis=1) > 0.8 * counts
+        for k in np.flatnonzero(near & (counts >= len(x) // 2) & (counts > 0)):
+            middle = float(middles[k, 0])
+            if one not in divisors[k].parents and 0.5 <= abs(middle) < _LARGEST:
+                yield "difference", _parent(one)("*", _rounded(middle))("/", divisors[k])
 
 
 def _rounded(factor: float) -> int:
@@ -140,37 +213,19 @@ def _digits(x: Expression, values: Numbers) -> list[tuple[Expression, Numbers]]:
     return found
 
 
-def _sums(values: Numbers, of: Sequence[tuple[Expression, Numbers]]) -> Iterator[Expression]:
-    """Expressions a f + b g + c, with whole numbers, that are the values of nearly all rows."""
-    rows = np.linspace(0, len(values) - 1, _ROWS).astype(np.intp)
-    few = values[rows].astype(np.float64)
-    if np.ptp(few) == 0:
-        return
-    for (f, left), (g, right) in combinations(of, 2):
-        matrix = np.stack([left[rows], right[rows], np.ones(_ROWS)], 1).astype(np.float64)
-        fit = np.linalg.lstsq(matrix, few, rcond=None)[0]
-        a, b, c = (int(v) for v in np.clip(np.rint(fit), -(1 << 40), 1 << 40))
-        if (a or b) and np.count_nonzero(a * left + b * right + c != values) <= 0.1 * len(values):
-            scaled = [part if factor == 1 else part("*", factor) for part, factor in ((f, a), (g, b)) if factor]
-            total = scaled[0] if len(scaled) == 1 else scaled[0]("+", scaled[1])
-            yield total("+", c) if c else total
-            return
-
-
 def _is_clock(values: Numbers) -> bool:
     """Whether these may be times written HHMM."""
     return bool(values.min() >= 0 and values.max() <= _CLOCK_LIMIT and values.max() > 60 and (values % 100 < 60).all())
 
 
-def _spread(how: str, expression: Expression, numbers: Mapping[int, Numbers], target: int) -> float:
-    """How wide what is left is on few rows: the mean number of its bits around its middle."""
-    values = numbers[target]
-    remains, corrections = parts(how, values, expression.evaluate(numbers.get, len(values)))
-    middle = np.sort(remains)[len(remains) // 2]
-    widths = np.log2(np.abs(remains - middle).astype(np.float64) + 1) + np.log2(
-        np.abs(corrections).astype(np.float64) + 1
-    )
-    return float(widths.mean())
+def _spread(how: str, values: Numbers, explained: Numbers) -> NDArray[np.float64]:
+    """How wide what is left is on few rows: the mean number of its bits around its middle. Over the last axis."""
+    remains, corrections = parts(how, values, explained)
+    middle = np.sort(remains, axis=-1)[..., remains.shape[-1] // 2, None]
+    widths = np.log2(np.abs(remains - middle).astype(np.float64) + 1)
+    if corrections.any():
+        widths += np.log2(np.abs(corrections).astype(np.float64) + 1)
+    return widths.mean(axis=-1)
 
 
 def bits_of_numbers(values: Numbers) -> float:

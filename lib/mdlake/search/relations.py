@@ -18,7 +18,7 @@ from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.coding.prequential import bits, chances
 from mdlake.encodings.known import Codes, Numbers, Parent
 from mdlake.expressions import Expression
-from mdlake.search.formulas import Found, formulas
+from mdlake.search.formulas import Formulas, Found
 from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import places
 
@@ -67,7 +67,8 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     alone = {j: _alone(sample.codes) for j, sample in sampled.items()}
     pairs = {(j, k): _given(sampled[j], sampled[k]) for j, k in permutations(sampled, 2)}
     figures = {j: sample.numbers for j, sample in sampled.items() if sample.numbers is not None}
-    known = {j: formulas(j, figures, min(alone[j], *(pairs[j, k] for k in sampled if k != j))) for j in figures}
+    formulas = Formulas(figures)
+    known = {j: formulas.of(j, min(alone[j], *(pairs[j, k] for k in sampled if k != j))) for j in figures}
     options = [option for j in sampled for option in _options(j, sampled, alone[j], pairs, known.get(j, ()))]
     order = cheapest_order(options)
     depths = dict.fromkeys(sampled, 0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mdlake.encodings.chain import Chain
 from mdlake.encodings.facts import Facts
 from mdlake.encodings.known import Known
-from mdlake.encodings.protocol import Encoding, Stream
+from mdlake.encodings.protocol import Encoding, Stream, Strings
 from mdlake.search.sample import places, sample
 
 STEP_COST = 3.0
@@ -34,12 +34,21 @@ class Effort:
 
 
 def shortest(stream: Stream, effort: Effort, known: Known | None = None) -> Chain:
-    """The shortest chain found for a stream; deterministic. Never longer than any of `effort.always`."""
-    ranked = _ranked(_facts(stream, effort, known), effort, effort.depth)
-    tried = [proposal for _, proposal in ranked[: effort.keep]]
-    guards = [leaf() for leaf in effort.always if not any(type(proposal) is leaf for proposal in tried)]
-    chains = (_encode(proposal, stream, effort, effort.depth, known) for proposal in (*tried, *guards))
-    return min(filter(None, chains), key=len)
+    """The shortest chain found for a stream; deterministic.
+
+    Leaves that are always tried are left out where they have no hope, or code the text of strings already.
+    """
+    facts = _facts(stream, effort, known)
+    tried = [proposal for _, proposal in _ranked(facts, effort, effort.depth)[: effort.keep]]
+    chains = (_encode(proposal, stream, effort, effort.depth, known) for proposal in tried)
+    best = min(filter(None, chains), key=len, default=None)
+    for leaf in effort.always:
+        same = best is not None and isinstance(stream, Strings) and type(best.heaviest) is leaf
+        if best is None or not (same or leaf().hopeless(facts, stream, len(best))):
+            chain = _encode(leaf(), stream, effort, effort.depth, known)
+            best = min(filter(None, (best, chain)), key=len)
+    assert best is not None, "some leaf takes every stream"
+    return best
 
 
 def _facts(stream: Stream, effort: Effort, known: Known | None) -> Facts:
