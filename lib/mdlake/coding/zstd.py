@@ -5,6 +5,7 @@ The frame carries no magic number, no content size and no checksum: the block kn
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from mdlake.coding.coder import check_alphabet, checked_symbols, symbol_dtype
 from mdlake.coding.raw import symbols_of_bytes, symbols_to_bytes
 from mdlake.errors import CorruptError, TruncatedError
 
-THOROUGH, QUICK = 19, 9
+THOROUGH, QUICK, LIGHT = 19, 9, 3
 THOROUGH_BYTES = 1 << 17  # up to here the thorough level costs less than a tenth of a second
 
 
@@ -31,10 +32,9 @@ class ZstdCoder:
         if not plain:
             return b""
         level = self.level if self.level is not None else THOROUGH if len(plain) <= THOROUGH_BYTES else QUICK
-        parameters = zstandard.ZstdCompressionParameters.from_level(
-            level, source_size=len(plain), write_content_size=False, format=zstandard.FORMAT_ZSTD1_MAGICLESS
-        )
-        return zstandard.ZstdCompressor(compression_params=parameters).compress(plain)
+        size = 1 << (len(plain) - 1).bit_length()
+        compressor = _kept(level, size) if level <= LIGHT else _compressor(level, size)
+        return compressor.compress(plain)
 
     def decode(self, data: bytes | memoryview, count: int, alphabet: int) -> np.ndarray:
         check_alphabet(self, alphabet, count)
@@ -42,6 +42,29 @@ class ZstdCoder:
         if size == 0:
             return symbols_of_bytes(data, 0, alphabet)
         return symbols_of_bytes(decompress(data, size), count, alphabet)
+
+
+def _compressor(level: int, size: int) -> zstandard.ZstdCompressor:
+    """For up to `size` bytes, a power of two: Zstandard asks no more than that of a size."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, source_size=size, write_content_size=False, format=zstandard.FORMAT_ZSTD1_MAGICLESS
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters)
+
+
+class _Kept(threading.local):
+    """The light compressors of each thread: they take longer to make than to use."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[tuple[int, int], zstandard.ZstdCompressor] = {}
+
+    def __call__(self, level: int, size: int) -> zstandard.ZstdCompressor:
+        if (level, size) not in self.compressors:
+            self.compressors[level, size] = _compressor(level, size)
+        return self.compressors[level, size]
+
+
+_kept = _Kept()
 
 
 def decompress(data: bytes | memoryview, size: int) -> bytes:

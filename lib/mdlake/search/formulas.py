@@ -19,8 +19,8 @@ from mdlake.encodings.formula import parts
 from mdlake.expressions import Expression, Numbers
 
 FEW = 256
-MOST = 24
-"""Candidates of a column that are tried on more rows."""
+ALWAYS, MOST = 4, 24
+"""Candidates of a column that are tried on more rows: the best whatever they promise, the others if it is enough."""
 _CLOCK_LIMIT = 2400
 _ROWS = 24
 _FEWER = 12
@@ -82,7 +82,9 @@ class Formulas:
             explained = expression.evaluate(self._few.get, len(few))
             priced.append((float(_spread(how, few, explained)), len(priced), (how, expression)))
         found = []
-        for _, _, (how, expression) in sorted(priced, key=lambda item: item[:2])[:MOST]:
+        for place, (spread, _, (how, expression)) in enumerate(sorted(priced, key=lambda item: item[:2])[:MOST]):
+            if place >= ALWAYS and spread * len(values) > alone:
+                break
             remains, corrections = parts(how, values, expression.evaluate(self._numbers.get, len(values)))
             price = bits_of_numbers(remains) + (bits_of_numbers(corrections) if corrections.any() else 0.0)
             found.append(Found(how, expression, price))

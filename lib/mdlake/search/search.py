@@ -19,6 +19,8 @@ from mdlake.search.sample import places, sample
 
 STEP_COST = 3.0
 """Bytes an inner step takes in the block, about."""
+CLOSE = 1.1
+"""What is estimated to take so many times as much as the best is not tried in full."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ def shortest(stream: Stream, effort: Effort, known: Known | None = None) -> Chai
     Leaves that are always tried are left out where they have no hope, or code the text of strings already.
     """
     facts = _facts(stream, effort, known)
-    tried = [proposal for _, proposal in _ranked(facts, effort, effort.depth)[: effort.keep]]
+    ranked = _ranked(facts, effort, effort.depth, effort.keep)
+    tried = [proposal for price, proposal in ranked[: effort.keep] if price <= CLOSE * ranked[0][0]]
     chains = (_encode(proposal, stream, effort, effort.depth, known) for proposal in tried)
     best = min(filter(None, chains), key=len, default=None)
     for leaf in effort.always:
@@ -68,23 +71,22 @@ def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int, know
 
 
 def _descend(stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain:
-    for _, proposal in _ranked(_facts(stream, effort, known), effort, depth):
+    for _, proposal in _ranked(_facts(stream, effort, known), effort, depth, keep=1):
         if (chain := _encode(proposal, stream, effort, depth, known)) is not None:
             return chain
     raise AssertionError("some leaf takes every stream")
 
 
-def _ranked(facts: Facts, effort: Effort, depth: int, limit: float = math.inf) -> list[tuple[float, Encoding]]:
-    """Every proposal for a stream with these facts, by its estimated bytes, least first.
-
-    What is sure to exceed `limit`, or the best `effort.keep` before it, may be left out or priced at infinity.
-    """
+def _ranked(facts: Facts, effort: Effort, depth: int, keep: int) -> list[tuple[float, Encoding]]:
+    """The proposals for a stream with these facts, by their estimated bytes, least first: the best `keep` of those that
+    are close to the best, and some that are not."""
     priced: list[tuple[float, Encoding]] = []
+    limit = math.inf
     for proposal in _proposals(facts, effort, depth):
         price = _price(proposal, facts, effort, depth, limit)
         if price < math.inf:
             priced = sorted([*priced, (price, proposal)], key=lambda pair: pair[0])
-            limit = min(limit, priced[: effort.keep][-1][0]) if len(priced) >= effort.keep else limit
+            limit = min(CLOSE * priced[0][0], priced[keep - 1][0] if len(priced) >= keep else math.inf)
     return priced
 
 
