@@ -23,12 +23,14 @@ from mdlake.encodings.chain import Chain
 from mdlake.encodings.facts import Facts, hashable
 from mdlake.encodings.formula import HOW
 from mdlake.encodings.known import Known
+from mdlake.encodings.lookup import keys_of
+from mdlake.encodings.partition import Partition
 from mdlake.encodings.plain import Constant
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Shape
 from mdlake.expressions import Expression
 from mdlake.parents import Column
-from mdlake.streams import Stream, Strings, kind_of
+from mdlake.streams import Stream, Strings, kind_of, numbers
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -87,8 +89,10 @@ def by_encoding() -> Iterator[tuple[str, pa.Array, bytes]]:
 
 
 def proposals(encoding: type[Encoding], facts: Facts) -> Iterator[Encoding]:
-    """What an encoding proposes; for the foretelling one, which wants longer series, all its experts."""
+    """What an encoding proposes; of those that want longer series, every kind."""
     yield from encoding.propose(facts)
+    if encoding is Partition and facts.kind.is_unsigned:
+        yield from (Partition((0,)), Partition((1, 0)))
     if encoding is Predicted and facts.kind.is_integer:
         experts = ((0, 2, 0), (1, 1, 3), (2, 3, 4), (3, 1, 0), (4, 2, 1))
         yield from (Predicted(Predictor((one,)), (0, 1)) for one in experts)
@@ -96,11 +100,18 @@ def proposals(encoding: type[Encoding], facts: Facts) -> Iterator[Encoding]:
 
 
 def one_step(proposal: Encoding, stream: Stream, known: Known) -> Chain:
-    encoded = proposal.encode(stream, known)
+    encoded = in_three(proposal, stream, known) if isinstance(proposal, Partition) else proposal.encode(stream, known)
     plain = ENCODINGS[0]()
     assert encoded is not None
     children = [plain.encode(child) for child in encoded[1]]
     return Chain(encoded[0], tuple(Chain(child[0]) for child in children if child))
+
+
+def in_three(proposal: Partition, stream: Stream, known: Known) -> tuple[Partition, tuple[Stream, ...]]:
+    """By parts of its keys that no clustering would find in a series as short."""
+    found = keys_of(known, proposal.parents)
+    assert found is not None
+    return proposal.by((np.arange(found[1]) % 3).astype(np.uint8), found[0], numbers(stream))
 
 
 def as_arrow(stream: Stream) -> pa.Array:

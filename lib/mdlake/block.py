@@ -20,8 +20,9 @@ from mdlake.coding.mixing import Context
 from mdlake.columns import flatten, rebuild
 from mdlake.encodings import LEAVES, STEPS, Encoding
 from mdlake.encodings.chain import Budget, Chain, read_chain
-from mdlake.encodings.coded import Huffman, Lzw, Rans, Zstd
+from mdlake.encodings.coded import FastZstd, Huffman, Lzw, Rans, SwiftZstd, Zstd
 from mdlake.encodings.known import Known, Parent
+from mdlake.encodings.partition import Partition
 from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Shape
@@ -39,14 +40,14 @@ MAX_PARENTS = 64
 MAX_BYTES = 1 << 32
 """The memory that decoding one block may take unless the caller says otherwise."""
 
-_STATIC: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Rans)
+_STATIC: tuple[type[Encoding], ...] = (Plain, Constant, Rans)
+_MIXED = tuple(step for step in STEPS if step is not Partition)
 _ADAPTIVE = tuple(leaf for leaf in LEAVES if leaf not in (Huffman, Lzw))
 _QUICK = tuple(step for step in STEPS if step is not Predicted)
-_GUARDS: tuple[type[Encoding], ...] = (Zstd, Plain)
 _EFFORTS = {
-    "fast": Effort(_STATIC, _QUICK, _GUARDS, depth=2, sample=4096, keep=1),
-    "default": Effort(_STATIC, _QUICK, _GUARDS, depth=3, sample=8192, keep=2),
-    "max": Effort(_ADAPTIVE, STEPS, _GUARDS, depth=3, sample=16384, keep=2),
+    "fast": Effort((*_STATIC, FastZstd), _QUICK, (FastZstd, Plain), depth=2, sample=4096, keep=1),
+    "default": Effort((*_STATIC, SwiftZstd), _QUICK, (SwiftZstd, Plain), depth=3, sample=8192, keep=2),
+    "max": Effort(_ADAPTIVE, _MIXED, (Zstd, Plain), depth=3, sample=16384, keep=2),
 }
 EFFORTS = tuple(_EFFORTS)
 CODERS = tuple(leaf.name for leaf in LEAVES if leaf not in (Plain, Constant))
@@ -180,7 +181,7 @@ def _effort(name: str, coders: tuple[str, ...] | None) -> Effort:
     if unknown := set(coders) - set(CODERS):
         raise InvalidArgumentError(f"coder {sorted(unknown)[0]!r} is unknown; choose of {', '.join(CODERS)}")
     chosen = tuple(leaf for leaf in LEAVES if leaf.name in coders)
-    always = tuple(leaf for leaf in _GUARDS if leaf in (*chosen, Plain))
+    always = tuple(leaf for leaf in effort.always if leaf is Plain or leaf.name in coders)
     return replace(effort, leaves=(Plain, Constant, *chosen), always=always)
 
 

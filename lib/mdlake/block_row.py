@@ -16,7 +16,7 @@ from mdlake.errors import CorruptError, located
 from mdlake.parents import Column
 from mdlake.search.relations import Reach, Relation, Relations, relate
 
-_REACH = {"default": Reach(sample=8192, contexts=0, lookups=True), "max": Reach()}
+_REACH = {"default": Reach(sample=8192, static=True), "max": Reach()}
 
 
 def encode_row(

@@ -15,23 +15,23 @@ from mdlake.coding.coder import check_alphabet, checked_symbols, symbol_dtype
 from mdlake.coding.raw import symbols_of_bytes, symbols_to_bytes
 from mdlake.errors import CorruptError, TruncatedError
 
-THOROUGH, QUICK, LIGHT = 19, 9, 3
-THOROUGH_BYTES = 1 << 17  # up to here the thorough level costs less than a tenth of a second
+THOROUGH, LIGHT = 19, 3
 
 
 @dataclass(frozen=True)
 class ZstdCoder:
-    """`level`: 1 to 22; None chooses by size."""
+    """`level`: 1 to 22; up to `thorough` bytes it is 19."""
 
     name: str = "zstd"
     max_alphabet: int = 1 << 16
-    level: int | None = None
+    level: int = 9
+    thorough: int = 1 << 17  # takes less than a tenth of a second
 
     def encode(self, symbols: np.ndarray, alphabet: int) -> bytes:
         plain = symbols_to_bytes(checked_symbols(self, symbols, alphabet))
         if not plain:
             return b""
-        level = self.level if self.level is not None else THOROUGH if len(plain) <= THOROUGH_BYTES else QUICK
+        level = THOROUGH if len(plain) <= self.thorough else self.level
         size = 1 << (len(plain) - 1).bit_length()
         compressor = _kept(level, size) if level <= LIGHT else _compressor(level, size)
         return compressor.compress(plain)

@@ -13,6 +13,7 @@ from mdlake.encodings.formula import Formula
 from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
 from mdlake.encodings.lookup import Lookup
 from mdlake.encodings.mixed import Mixed
+from mdlake.encodings.partition import Partition
 from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Encoding
@@ -35,6 +36,7 @@ STEPS: tuple[type[Encoding], ...] = (
     FloatBits,
     Formula,
     Lookup,
+    Partition,
     Predicted,
     Lengths,
     FrontCoding,

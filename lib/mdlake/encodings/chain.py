@@ -6,7 +6,9 @@ shape of the whole.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby
 
 from mdlake.encodings import ENCODINGS
 from mdlake.encodings.known import Known
@@ -15,6 +17,7 @@ from mdlake.errors import CorruptError, UnsupportedVersionError
 from mdlake.wire import Reader
 
 MAX_DEPTH = 16
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,11 @@ class Chain:
         return self.step.decode(children, shape, known)
 
     def __str__(self) -> str:
-        inner = ", ".join(str(child) for child in self.children)
+        names = [(name, len(list(same))) for name, same in groupby(map(str, self.children))]
+        if len(names) > _SHOWN:  # the parts of a partition
+            counted = Counter(name for name, times in names for _ in range(times))
+            names = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
+        inner = ", ".join(name if times == 1 else f"{times} x {name}" for name, times in names)
         return f"{self.step}({inner})" if inner else str(self.step)
 
 

@@ -22,7 +22,7 @@ from mdlake.kernels import repeats
 from mdlake.streams import bits_of, kind_of, numbers, plain_bytes
 
 BYTES = 256
-QUICK_ZSTD = ZstdCoder(level=1)
+QUICK_ZSTD = ZstdCoder(level=1, thorough=0)
 """For estimates: a sample is far from what the block itself will hold, so a better level would not tell more."""
 
 
@@ -118,6 +118,7 @@ class Zstd(Encoding):
 
     id: ClassVar[int] = 2
     name: ClassVar[str] = "zstd"
+    coder: ClassVar[ZstdCoder] = ZstdCoder()
     data: bytes | memoryview = b""
 
     @classmethod
@@ -137,13 +138,13 @@ class Zstd(Encoding):
         return 0.75 * len(QUICK_ZSTD.encode(_plain(stream), BYTES)) > limit
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Zstd, tuple[Stream, ...]] | None:
-        return Zstd(CODERS["zstd"].encode(_plain(stream), BYTES)), ()
+        return type(self)(self.coder.encode(_plain(stream), BYTES)), ()
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return ()
 
     def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
-        return from_plain_bytes(CODERS["zstd"].decode(self.data, shape.plain, BYTES).data, shape)
+        return from_plain_bytes(self.coder.decode(self.data, shape.plain, BYTES).data, shape)
 
     def write(self, writer: Writer) -> None:
         writer.counted(self.data)
@@ -154,6 +155,18 @@ class Zstd(Encoding):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SwiftZstd(Zstd):
+    """The same, thorough with little only."""
+
+    coder: ClassVar[ZstdCoder] = ZstdCoder(thorough=1 << 13)
+
+
+class FastZstd(Zstd):
+    """The same, never thorough."""
+
+    coder: ClassVar[ZstdCoder] = ZstdCoder(level=6, thorough=1 << 11)
 
 
 def _plain(stream: Stream) -> np.ndarray:

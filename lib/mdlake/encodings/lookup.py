@@ -95,10 +95,7 @@ class Lookup(Encoding):
 
     @classmethod
     def read(cls, reader: Reader, shape: Shape) -> Lookup:
-        count = reader.byte()
-        if not 1 <= count <= MAX_PARENTS:
-            raise CorruptError(f"a lookup by {count} columns is not by one or two")
-        parents = tuple(reader.varint() for _ in range(count))
+        parents = read_parents(reader)
         keys, text, exceptions, exception_text = (reader.varint() for _ in range(4))
         if not 1 <= keys <= min(MAX_KEYS, shape.count) or exceptions > shape.count:
             raise CorruptError(f"a lookup of {keys} keys and {exceptions} exceptions cannot give {shape.count} values")
@@ -108,6 +105,13 @@ class Lookup(Encoding):
 
     def __str__(self) -> str:
         return f"{self.name}[{self.keys}]"
+
+
+def read_parents(reader: Reader) -> tuple[int, ...]:
+    """One parent or two."""
+    if not 1 <= (count := reader.byte()) <= MAX_PARENTS:
+        raise CorruptError(f"a key of {count} columns is not of one or two")
+    return tuple(reader.varint() for _ in range(count))
 
 
 def keys_of(known: Known, parents: tuple[int, ...]) -> tuple[NDArray[np.intp], int] | None:

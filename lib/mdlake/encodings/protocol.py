@@ -50,6 +50,9 @@ class Encoding(Protocol):
     table: ClassVar[int | None] = None
     """The child that holds distinct values, so grows with them and not with the rows; most have none."""
 
+    levels: ClassVar[int] = 1
+    """How much of the search's depth this step takes; those with many children leave none."""
+
     @property
     def needs(self) -> tuple[int, ...]:
         """The parents, by their places beside the stream, without which this step cannot be undone."""

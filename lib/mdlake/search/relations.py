@@ -8,7 +8,8 @@ distributions with dependence trees" (1968), made directed and given more than o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations, permutations
 
 import numpy as np
@@ -24,19 +25,25 @@ from mdlake.search.sample import places
 
 NEARLY = 0.3
 """A column that takes no more than this share of itself where others are known may be looked up by these."""
+WORTH = 0.97
+"""A column that takes no more than this share of itself where others are known gets a context."""
+COARSE = 32
+"""Parts of about equal size that a column's values are put into, to see whether where it is tells of another."""
 ENOUGH = 0.005
 """A context is kept if it saves this share of what a column takes, or more."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """How far to look: rows of the sample, parents and contexts a column may have, whether columns may be looked up by
-    others, how long a chain of parents."""
+    """How far to look: rows of the sample, parents and contexts a column may have, how long a chain of parents.
+
+    `static`: one context for tables that do not adapt, and lookups, instead of contexts that are mixed.
+    """
 
     sample: int = 32768
     parents: int = 8
     contexts: int = 10
-    lookups: bool = False
+    static: bool = False
     depth: int = 1 << 30
 
 
@@ -65,20 +72,26 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     if len(sampled) < 2 or reach.depth < 1:
         return Relations(tuple(range(len(columns))), tuple(relations))
     alone = {j: _alone(sample.codes) for j, sample in sampled.items()}
-    pairs = {(j, k): _given(sampled[j], sampled[k]) for j, k in permutations(sampled, 2)}
     figures = {j: sample.numbers for j, sample in sampled.items() if sample.numbers is not None}
+    plain = {j: sample.bits for j, sample in sampled.items()}
+    if reach.static:
+        sampled = {j: sample.shuffled() for j, sample in sampled.items()}
+    pairs = {(j, k): plain[j] - _saved(sampled[j], sampled[k]) for j, k in permutations(sampled, 2)}
     formulas = Formulas(figures)
     known = {j: formulas.of(j, min(alone[j], *(pairs[j, k] for k in sampled if k != j))) for j in figures}
-    options = [option for j in sampled for option in _options(j, sampled, alone[j], pairs, known.get(j, ()))]
-    order = cheapest_order(options)
+    options = {j: list(_options(j, sampled, alone[j], plain[j], pairs)) for j in sampled}
+    explained = [Option(j, frozenset(f.expression.parents), f.bits) for j in known for f in known[j][:4]]
+    order = cheapest_order([*(option for own in options.values() for option in own), *explained])
     depths = dict.fromkeys(sampled, 0)
     for place, j in enumerate(order):
         before = {k for k in order[:place] if depths[k] < reach.depth}
-        near = sorted(before, key=lambda k: pairs[j, k])[: 2 * reach.parents]
-        relation = _contexts({k: sampled[k].codes for k in (j, *near)}, j, near, reach)
         formula = next((f for f in known.get(j, []) if before.issuperset(f.expression.parents)), None)
-        lookup = _lookup(j, before, options) if reach.lookups else ()
-        relations[j] = _extended(relation, formula, lookup)
+        if reach.static:
+            relation = _static(j, before, options[j])
+        else:
+            near = sorted(before, key=lambda k: pairs[j, k])[: 2 * reach.parents]
+            relation = _contexts({k: sampled[k].codes for k in (j, *near)}, j, near, reach)
+        relations[j] = _extended(relation, formula)
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
     others = (i for i in range(len(columns)) if i not in sampled)
     return Relations((*order, *others), tuple(relations))
@@ -90,6 +103,26 @@ class _Sample:
 
     codes: Codes
     numbers: Numbers | None
+
+    @cached_property
+    def coarse(self) -> Codes:
+        """Codes of neighbours together, about as many of each."""
+        counts = np.bincount(self.codes)
+        return ((np.cumsum(counts) - counts) * COARSE // len(self.codes)).astype(np.uint32)[self.codes]
+
+    @cached_property
+    def bits(self) -> float:
+        """Of the codes with no context."""
+        return bits(chances(self.codes, ()))
+
+    @cached_property
+    def coarse_bits(self) -> float:
+        return bits(chances(self.coarse, ()))
+
+    def shuffled(self) -> _Sample:
+        """The rows in no order: what static tables know of others they must know of any row."""
+        order = np.argsort(np.arange(len(self.codes), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+        return _Sample(self.codes[order], None)
 
     @property
     def varies(self) -> bool:
@@ -112,18 +145,24 @@ def _alone(codes: Codes) -> float:
     return min(bits(chances(codes, ())), bits(chances(codes, ((0, 0),))), bits(chances(steps, ())))
 
 
-def _given(child: _Sample, parent: _Sample) -> float:
-    return bits(chances(child.codes, ((PREVIOUS, 0),), parent.codes[:, None]))
+def _saved(child: _Sample, parent: _Sample) -> float:
+    """Bits that a column takes less after another: as it is, or as whereabouts the other is tells whereabouts it is.
+
+    The sample is too small to tell what each of many values says of each of many others.
+    """
+    exact = bits(chances(child.codes, ((PREVIOUS, 0),), parent.codes[:, None]))
+    coarse = bits(chances(child.coarse, ((PREVIOUS, 0),), parent.coarse[:, None]))
+    return max(child.bits - exact, child.coarse_bits - coarse)
 
 
 def _options(
     j: int,
     sampled: Mapping[int, _Sample],
     alone: float,
+    plain: float,
     pairs: Mapping[tuple[int, int], float],
-    known: Sequence[Found],
 ) -> Iterator[Option]:
-    """What column j may take: by itself, with one parent, with two of the best six, by a formula."""
+    """What column j may take: by itself, with one parent, with two of the best six."""
     yield Option(j, frozenset(), alone)
     singles = sorted((k for k in sampled if k != j), key=lambda k: (pairs[j, k], k))
     for k in singles:
@@ -131,35 +170,34 @@ def _options(
             yield Option(j, frozenset({k}), pairs[j, k])
     for one, other in combinations(singles[:6], 2):
         both = np.stack([sampled[one].codes, sampled[other].codes], 1)
-        price = bits(chances(sampled[j].codes, ((PREVIOUS, 0), (PREVIOUS + 1, 0)), both))
+        saved = sampled[j].bits - bits(chances(sampled[j].codes, ((PREVIOUS, 0), (PREVIOUS + 1, 0)), both))
+        price = plain - saved
         if price < min(pairs[j, one], pairs[j, other], alone):
             yield Option(j, frozenset({one, other}), price)
-    for formula in known[:4]:
-        yield Option(j, frozenset(formula.expression.parents), formula.bits)
 
 
-def _lookup(j: int, before: set[int], options: Sequence[Option]) -> tuple[int, ...]:
-    """The columns that column j nearly follows from, if there are one or two."""
-    own = [option for option in options if option.column == j and before.issuperset(option.parents)]
-    alone = next(option.bits for option in own if not option.parents)
-    best = min(own, key=lambda option: (option.bits, sorted(option.parents)))
-    return tuple(sorted(best.parents)) if best.bits < NEARLY * alone else ()
+def _static(j: int, before: set[int], options: Sequence[Option]) -> Relation:
+    """One context for column j, of one or two columns; a lookup too, if it nearly follows from these."""
+    best = min((o for o in options if before.issuperset(o.parents)), key=lambda o: (o.bits, sorted(o.parents)))
+    alone = next(option.bits for option in options if not option.parents)
+    if best.bits > WORTH * alone:
+        return Relation()
+    places_ = tuple(range(len(best.parents)))
+    context = tuple((PREVIOUS + place, 0) for place in places_)
+    return Relation(tuple(sorted(best.parents)), (context,), (), (places_,) if best.bits < NEARLY * alone else ())
 
 
-def _extended(relation: Relation, formula: Found | None, lookup: tuple[int, ...]) -> Relation:
-    """With a formula and a lookup, and the parents that these need."""
-    wanted = (*relation.parents, *(formula.expression.parents if formula else ()), *lookup)
-    parents = tuple(dict.fromkeys(wanted))
+def _extended(relation: Relation, formula: Found | None) -> Relation:
+    """With a formula, and the parents that it needs."""
+    if not formula:
+        return relation
+    parents = tuple(dict.fromkeys((*relation.parents, *formula.expression.parents)))
     place = {parent: at for at, parent in enumerate(parents)}
-    formulas_ = ((formula.how, formula.expression.renumbered(place)),) if formula else ()
-    lookups = (tuple(place[parent] for parent in lookup),) if lookup else ()
-    return Relation(parents, relation.contexts, formulas_, lookups)
+    return replace(relation, parents=parents, formulas=((formula.how, formula.expression.renumbered(place)),))
 
 
 def _contexts(sampled: Mapping[int, Codes], j: int, near: Sequence[int], reach: Reach) -> Relation:
     """Contexts for column j over `near`, best first: those whose predictions complement each other."""
-    if not reach.contexts:
-        return Relation()
     symbols = sampled[j]
     parents = np.stack([sampled[k] for k in near], 1) if near else np.zeros((len(symbols), 0), np.uint32)
     tried: dict[Context, NDArray[np.float32]] = {}

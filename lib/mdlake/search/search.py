@@ -67,7 +67,8 @@ def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int, know
         return None
     step, children = encoded
     beside = [known.beside(len(child)) if known else None for child in children]
-    return Chain(step, tuple(_descend(child, effort, depth - 1, k) for child, k in zip(children, beside, strict=True)))
+    left = max(depth - step.levels, 0)
+    return Chain(step, tuple(_descend(child, effort, left, k) for child, k in zip(children, beside, strict=True)))
 
 
 def _descend(stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain:
@@ -106,11 +107,11 @@ def _price(proposal: Encoding, facts: Facts, effort: Effort, depth: int, limit: 
     if encoded is None:
         return math.inf
     step, children = encoded
-    price = STEP_COST
+    price, left = STEP_COST, max(depth - step.levels, 0)
     for i, child in enumerate(children):
         full = facts.full_distinct if i == step.table else round(len(child) * facts.scale)
         beside = facts.known.beside(len(child)) if facts.known else None
-        price += _cheapest(Facts(child, max(full, len(child)), beside), effort, depth - 1, limit - price)
+        price += _cheapest(Facts(child, max(full, len(child)), beside), effort, left, limit - price)
         if price >= limit:
             return math.inf
     return price

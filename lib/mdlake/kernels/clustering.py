@@ -1,0 +1,89 @@
+"""Clusters of histograms: keys whose symbols are distributed alike share one table.
+
+Counts are sparse: key p has symbols[starts[p]:starts[p + 1]], each as often as counts says.
+"""
+
+import numpy as np
+from numba import njit
+
+BACKOFF = 16.0
+"""So many symbols of the whole are added to every cluster, for those it has not seen."""
+TABLE_BITS, ENTRY_BITS = 160.0, 9.0
+"""What a cluster takes: a stream of its own, and each symbol in its table."""
+
+
+@njit(cache=True, nogil=True)
+def gather(starts, symbols, counts, clusters, tables):
+    """Fills tables[cluster, symbol] with the counts of the keys in each cluster."""
+    tables[:] = 0
+    for p in range(starts.size - 1):
+        for i in range(starts[p], starts[p + 1]):
+            tables[clusters[p], symbols[i]] += counts[i]
+
+
+@njit(cache=True, nogil=True)
+def assign(starts, symbols, counts, tables, prices, clusters):
+    """Puts each key into the cluster that codes its symbols in the fewest bits. prices: float32 work space."""
+    total = 0.0
+    for c in range(tables.shape[0]):
+        total += tables[c].sum()
+    for c in range(tables.shape[0]):
+        size = tables[c].sum()
+        for s in range(tables.shape[1]):
+            whole = 0.0
+            for d in range(tables.shape[0]):
+                whole += tables[d, s]
+            chance = (tables[c, s] + BACKOFF * (whole + 0.01) / (total + 1.0)) / (size + BACKOFF)
+            prices[s, c] = -np.log2(chance)
+    bits = np.zeros(tables.shape[0], np.float32)
+    for p in range(starts.size - 1):
+        bits[:] = 0
+        for i in range(starts[p], starts[p + 1]):
+            count, row = np.float32(counts[i]), prices[symbols[i]]
+            for c in range(bits.size):
+                bits[c] += count * row[c]
+        clusters[p] = np.argmin(bits)
+
+
+@njit(cache=True, nogil=True)
+def length(table):
+    """Bits of the symbols counted in a table, and of the table."""
+    size, bits, distinct = table.sum(), 0.0, 0
+    for s in range(table.size):
+        if table[s] > 0:
+            bits -= table[s] * np.log2(table[s] / size)
+            distinct += 1
+    return bits + ENTRY_BITS * distinct + (TABLE_BITS if distinct else 0.0)
+
+
+@njit(cache=True, nogil=True)
+def merge(tables, into):
+    """Merges clusters as long as that makes all of it shorter; `into` tells where each has gone."""
+    count = tables.shape[0]
+    alive = np.zeros(count, np.bool_)
+    alone = np.zeros(count)
+    for c in range(count):
+        into[c] = c
+        alone[c] = length(tables[c])
+        alive[c] = alone[c] > 0
+    gains = np.full((count, count), -1.0)
+    for c in range(count):
+        for d in range(c):
+            if alive[c] and alive[d]:
+                gains[c, d] = alone[c] + alone[d] - length(tables[c] + tables[d])
+    while True:
+        best = np.argmax(gains)
+        c, d = best // count, best % count
+        if gains[c, d] <= 0:
+            return
+        tables[d] += tables[c]
+        tables[c] = 0
+        alone[d] = length(tables[d])
+        alive[c] = False
+        for k in range(count):
+            if into[k] == c:
+                into[k] = d
+            gains[c, k] = gains[k, c] = -1.0
+        for k in range(count):
+            if alive[k] and k != d:
+                gains[max(k, d), min(k, d)] = alone[k] + alone[d] - length(tables[k] + tables[d])
