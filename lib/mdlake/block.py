@@ -62,6 +62,7 @@ class Beside:
     contexts: tuple[Context, ...] = ()
     formulas: tuple[tuple[str, Expression], ...] = ()
     lookups: tuple[tuple[int, ...], ...] = ()
+    remains: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def encode_array(
     """
     chosen, chains, valid = _effort(effort, coders), [], np.ones(len(array), bool)
     known = (
-        Known(beside.parents, len(array), None, beside.contexts, beside.formulas, beside.lookups) if beside else None
+        Known(beside.parents, len(array), None, beside.contexts, beside.formulas, beside.lookups, beside.remains)
+        if beside
+        else None
     )
     for role, stream in flatten(array):
         chains.append((Shape.of(stream), shortest(stream, chosen, _known_for(role, len(stream), known, valid))))

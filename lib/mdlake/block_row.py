@@ -46,7 +46,7 @@ def encode_row(
         relation = relations.of[position]
         parents = tuple(column for parent in relation.parents if (column := known[parent]) is not None)
         beside = (
-            Beside(relation.parents, parents, relation.contexts, relation.formulas, relation.lookups)
+            Beside(relation.parents, parents, relation.contexts, relation.formulas, relation.lookups, relation.remains)
             if parents
             else None
         )

@@ -11,17 +11,29 @@ from mdlake.coding.mixing import MAX_SOURCES, Context
 from mdlake.kernels import prequential
 
 
-def chances(symbols: np.ndarray, context: Context, parents: NDArray[np.uint32] | None = None) -> NDArray[np.float32]:
-    """The probability, float32 [n], that a quickly adapting model gives each symbol when it comes."""
+def chances(
+    symbols: np.ndarray,
+    context: Context,
+    parents: NDArray[np.uint32] | None = None,
+    shares: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """The probability, float32 [n], that a quickly adapting model gives each symbol when it comes.
+
+    Args:
+        parents: uint32 [n, columns], the codes known beside each symbol.
+        shares: how frequent each symbol is, where that is known before.
+    """
     sources, shifts = np.full(MAX_SOURCES, -1, np.int64), np.zeros(MAX_SOURCES, np.int64)
     for m, (source, shift) in enumerate(context):
         sources[m], shifts[m] = source, shift
     size = 1 << max(len(symbols) * 2 - 1, 1).bit_length()
-    totals, kinds, pairs = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
+    totals, kinds, pairs = np.zeros((3, size), np.float32)
+    owners = np.zeros((2, size), np.uint32)
     found = np.empty(len(symbols), np.float32)
     parents = np.zeros((len(symbols), 0), np.uint32) if parents is None else parents
-    alphabet = int(symbols.max()) + 1 if len(symbols) else 1
-    prequential.probabilities(symbols, alphabet, parents, sources, shifts, 0, totals, kinds, pairs, found)
+    if shares is None:
+        shares = np.zeros(int(symbols.max()) + 1 if len(symbols) else 1, np.float32)
+    prequential.probabilities(symbols, shares, parents, sources, shifts, owners, totals, kinds, pairs, found)
     return found
 
 

@@ -1,14 +1,15 @@
 """Formula: a value as what an expression over other columns does not explain of it.
 
 `how` says what remains: the difference `value - f`; the quotient `value // f`, with the remainder beside it; the
-difference on a clock of 1440 minutes, for times written HHMM. What comes back is corrected by the second child, which
-is all zeros where the formula fits exactly.
+difference on a clock of 1440 minutes, for times written HHMM; the difference on a circle as large as the values'
+range, for days of the week and other remainders. What comes back is corrected by the second child, which is all zeros
+where the formula fits exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from mdlake.encodings.known import Known
@@ -17,12 +18,23 @@ from mdlake.errors import CorruptError
 from mdlake.expressions import Expression, Numbers, clock, floor_divide, minutes
 from mdlake.streams import as_int64, from_int64, kind_of, numbers
 
-HOW = "difference", "quotient", "clock"
+HOW = "difference", "quotient", "clock", "residue"
 DAY = 1440
+LARGEST_CIRCLE = 1 << 40
+Circle = tuple[int, int]
+"""The least value on it, and how many there are; (0, 1) where none is meant."""
 
 
-def unexplained(how: str, values: Numbers, explained: Numbers) -> Numbers:
+def circle_of(how: str, values: Numbers) -> Circle:
+    """Where these values lie, for a residue."""
+    low, high = (int(values.min()), int(values.max())) if how == "residue" and values.size else (0, 0)
+    return (low, high - low + 1) if high - low < LARGEST_CIRCLE else (0, 1)
+
+
+def unexplained(how: str, values: Numbers, explained: Numbers, circle: Circle) -> Numbers:
     """What remains of the values."""
+    if how == "residue":
+        return (values - circle[0] - explained) % circle[1]
     if how == "quotient":
         return floor_divide(values, explained)
     if how == "clock":
@@ -32,12 +44,15 @@ def unexplained(how: str, values: Numbers, explained: Numbers) -> Numbers:
 
 def parts(how: str, values: Numbers, explained: Numbers) -> tuple[Numbers, Numbers]:
     """What remains of the values, and the corrections."""
-    remains = unexplained(how, values, explained)
-    return remains, values - explained_again(how, remains, explained)
+    circle = circle_of(how, values)
+    remains = unexplained(how, values, explained, circle)
+    return remains, values - explained_again(how, remains, explained, circle)
 
 
-def explained_again(how: str, remains: Numbers, explained: Numbers) -> Numbers:
+def explained_again(how: str, remains: Numbers, explained: Numbers, circle: Circle) -> Numbers:
     """The values, up to a correction."""
+    if how == "residue":
+        return (remains + explained) % circle[1] + circle[0]
     if how == "quotient":
         return remains * explained
     if how == "clock":
@@ -53,6 +68,7 @@ class Formula(Encoding):
     name: ClassVar[str] = "formula"
     how: str = HOW[0]
     expression: Expression = field(default=Expression(()))
+    circle: Circle = (0, 1)
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Formula]:
@@ -69,7 +85,7 @@ class Formula(Encoding):
             return None
         values = as_int64(numbers(stream))
         explained = self.expression.evaluate(known.numbers, known.count)
-        return self, parts(self.how, values, explained)
+        return replace(self, circle=circle_of(self.how, values)), parts(self.how, values, explained)
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return Shape(Kind.I64, shape.count), Shape(Kind.I64, shape.count)
@@ -79,11 +95,14 @@ class Formula(Encoding):
             raise CorruptError("a formula needs columns that are not there")
         remains, corrections = map(numbers, children)
         explained = self.expression.evaluate(known.numbers, known.count)
-        values = explained_again(self.how, remains, explained) + corrections
+        values = explained_again(self.how, remains, explained, self.circle) + corrections
         return from_int64(values, shape.kind)
 
     def write(self, writer: Writer) -> None:
         writer.byte(HOW.index(self.how))
+        if self.how == "residue":
+            writer.zigzag(self.circle[0])
+            writer.varint(self.circle[1])
         self.expression.write(writer)
 
     @classmethod
@@ -91,7 +110,10 @@ class Formula(Encoding):
         how = reader.byte()
         if how >= len(HOW) or not shape.kind.is_integer:
             raise CorruptError(f"no formula of way {how} gives {shape.kind.name}")
-        return cls(HOW[how], Expression.read(reader))
+        circle = (reader.zigzag(), reader.varint()) if HOW[how] == "residue" else (0, 1)
+        if not 1 <= circle[1] <= LARGEST_CIRCLE or not -(1 << 63) <= circle[0] < 1 << 63:
+            raise CorruptError(f"a formula on a circle of {circle[1]} values from {circle[0]} on")
+        return cls(HOW[how], Expression.read(reader), circle)
 
     def __str__(self) -> str:
         return f"{self.name}[{self.how} {self.expression}]"

@@ -32,7 +32,8 @@ class Parent(Protocol):
 class Known:
     """`rows`: which of the parents' rows the stream's values are of, in order; None for all.
 
-    `contexts`, `formulas` and `lookups` are what an encoder may try with the parents; a decoder needs none.
+    `contexts`, `formulas` and `lookups` are what an encoder may try with the parents; a decoder needs none. `remains`
+    is what share of the values each of the contexts leaves to say, where that is known of more than a sample.
     """
 
     parents: tuple[Parent, ...]
@@ -41,6 +42,7 @@ class Known:
     contexts: tuple[Context, ...] = ()
     formulas: tuple[tuple[str, Expression], ...] = ()
     lookups: tuple[tuple[int, ...], ...] = ()
+    remains: tuple[float, ...] = ()
 
     @cached_property
     def codes(self) -> Codes:

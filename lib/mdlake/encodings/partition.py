@@ -35,25 +35,27 @@ class Partition(Encoding):
     parents: tuple[int, ...] = ()
     keys: int = 0
     counts: tuple[int, ...] = ()
+    remains: float = 1.0
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Partition]:
         if not facts.known or not facts.kind.is_unsigned or facts.full_count < _LEAST or facts.high >= MAX_ALPHABET:
             return
-        for context in facts.known.contexts if facts.runs > 1 else ():
+        for context, remains in zip(facts.known.contexts, facts.known.remains, strict=False) if facts.runs > 1 else ():
             parents = tuple(source - PREVIOUS for source, _ in context)
             if parents and min(parents) >= 0 and len(parents) <= MAX_PARENTS:
-                yield cls(parents)
+                yield cls(parents, remains=remains)
 
     @property
     def needs(self) -> tuple[int, ...]:
         return self.parents
 
     def estimate(self, facts: Facts) -> float:
-        """By a quick adaptive model of the sample under this context, and a part or so for every thousand values."""
+        """By a quick adaptive model of the sample, or by what is known of all; and a part for some thousand values."""
         context = tuple((PREVIOUS + parent, 0) for parent in self.parents)
-        bits = cost(numbers(facts.stream), ((), context), codes_beside(facts.known, facts.count))
-        return bits / 8 * facts.scale + _PART * min(MOST, facts.full_count // 4096) + facts.distinct
+        bits = cost(numbers(facts.stream), ((), context), codes_beside(facts.known, facts.count)) * facts.scale
+        bits = min(bits, self.remains * facts.entropy * facts.full_count)
+        return bits / 8 + _PART * min(MOST, facts.full_count // 4096) + facts.distinct
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Partition, tuple[Stream, ...]] | None:
         found = keys_of(known, self.parents) if known else None

@@ -25,6 +25,8 @@ _CLOCK_LIMIT = 2400
 _ROWS = 24
 _FEWER = 12
 """So many columns at most are tried three at a time."""
+USEFUL = 0.75
+"""A formula leaves no more than this share of what a column takes alone."""
 _LARGEST = 1 << 40
 _parent = Expression.parent
 Candidate = tuple[str, Expression]
@@ -70,8 +72,12 @@ class Formulas:
         self._steps = {column: _step(found) for column, found in numbers.items()}
         self._sums = {column: _Sums(_digits(_parent(column), found)) for column, found in self._few.items()}
 
+    @property
+    def columns(self) -> list[int]:
+        return list(self._numbers)
+
     def of(self, target: int, alone: float) -> list[Found]:
-        """Formulas for a column, shortest first: those that leave less than half of `alone` bits."""
+        """Formulas for a column, shortest first: those that leave little enough of `alone` bits."""
         values, few = self._numbers[target], self._few[target]
         priced: list[tuple[float, int, Candidate]] = []
         for family in self._families(target):
@@ -88,7 +94,7 @@ class Formulas:
             remains, corrections = parts(how, values, expression.evaluate(self._numbers.get, len(values)))
             price = bits_of_numbers(remains) + (bits_of_numbers(corrections) if corrections.any() else 0.0)
             found.append(Found(how, expression, price))
-        return sorted((f for f in found if f.bits < alone / 2), key=lambda f: (f.bits, len(f.expression.steps)))
+        return sorted((f for f in found if f.bits < USEFUL * alone), key=lambda f: (f.bits, len(f.expression.steps)))
 
     def _families(self, target: int) -> Iterator[_Family]:
         others = [column for column in self._numbers if column != target]
@@ -113,6 +119,7 @@ class Formulas:
             ("difference", x("minutes")("-", y("minutes")), both),
             ("difference", x("minutes")("-", y("minutes"))("+", 720)("%", 1440)("-", 720), both),
         ]
+        singles += [("residue", x, others)]
         if target in self._clocks:
             singles += [("clock", x("minutes"), clocks)]
             pairs += [("clock", x("minutes")("+", y), timed), ("clock", x("minutes")("-", y), timed)]

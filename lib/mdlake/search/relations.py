@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import combinations, permutations
 
 import numpy as np
@@ -22,13 +21,12 @@ from mdlake.expressions import Expression
 from mdlake.search.formulas import Formulas, Found
 from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import places
+from mdlake.search.sieve import Adaptive, Sieve, Static, alone, sampled
 
-NEARLY = 0.3
+NEARLY = 0.7
 """A column that takes no more than this share of itself where others are known may be looked up by these."""
 WORTH = 0.97
 """A column that takes no more than this share of itself where others are known gets a context."""
-COARSE = 32
-"""Parts of about equal size that a column's values are put into, to see whether where it is tells of another."""
 ENOUGH = 0.005
 """A context is kept if it saves this share of what a column takes, or more."""
 
@@ -55,6 +53,8 @@ class Relation:
     contexts: tuple[Context, ...] = ()
     formulas: tuple[tuple[str, Expression], ...] = ()
     lookups: tuple[tuple[int, ...], ...] = ()
+    remains: tuple[float, ...] = ()
+    """Of each context that tables which do not adapt may have: what share of the column it leaves, in all rows."""
 
 
 @dataclass(frozen=True)
@@ -67,124 +67,78 @@ class Relations:
 
 def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     """The relations of a table's columns (None: a column that takes no part). Deterministic."""
-    sampled = {i: s for i, column in enumerate(columns) if column and (s := _sampled(column, reach.sample)).varies}
+    codes = {
+        j: found for j, column in enumerate(columns) if column and (found := sampled(column.codes, reach.sample)).any()
+    }
     relations = [Relation()] * len(columns)
-    if len(sampled) < 2 or reach.depth < 1:
+    if len(codes) < 2 or reach.depth < 1:
         return Relations(tuple(range(len(columns))), tuple(relations))
-    alone = {j: _alone(sample.codes) for j, sample in sampled.items()}
-    figures = {j: sample.numbers for j, sample in sampled.items() if sample.numbers is not None}
-    plain = {j: sample.bits for j, sample in sampled.items()}
-    if reach.static:
-        sampled = {j: sample.shuffled() for j, sample in sampled.items()}
-    pairs = {(j, k): plain[j] - _saved(sampled[j], sampled[k]) for j, k in permutations(sampled, 2)}
-    formulas = Formulas(figures)
-    known = {j: formulas.of(j, min(alone[j], *(pairs[j, k] for k in sampled if k != j))) for j in figures}
-    options = {j: list(_options(j, sampled, alone[j], plain[j], pairs)) for j in sampled}
+    taking_part = {j: column for j, column in enumerate(columns) if column and j in codes}
+    rows = len(next(iter(codes.values())))
+    sieve = Static(taking_part, rows, reach.sample) if reach.static else Adaptive(codes)
+    plain = {j: bits(chances(found, ())) for j, found in codes.items()}
+    apart = {j: alone(found) for j, found in codes.items()}
+    pairs = {(j, k): plain[j] - sieve.saved(j, (k,)) for j, k in permutations(codes, 2)}
+    formulas = Formulas(_figures(taking_part, reach.sample))
+    known = {j: formulas.of(j, min(apart[j], *(pairs[j, k] for k in codes if k != j))) for j in formulas.columns}
+    options = {j: list(_options(j, sieve, apart[j], plain[j], pairs)) for j in codes}
     explained = [Option(j, frozenset(f.expression.parents), f.bits) for j in known for f in known[j][:4]]
     order = cheapest_order([*(option for own in options.values() for option in own), *explained])
-    depths = dict.fromkeys(sampled, 0)
+    depths = dict.fromkeys(codes, 0)
     for place, j in enumerate(order):
         before = {k for k in order[:place] if depths[k] < reach.depth}
         formula = next((f for f in known.get(j, []) if before.issuperset(f.expression.parents)), None)
         if reach.static:
-            relation = _static(j, before, options[j])
+            relation = _static(before, options[j])
         else:
             near = sorted(before, key=lambda k: pairs[j, k])[: 2 * reach.parents]
-            relation = _contexts({k: sampled[k].codes for k in (j, *near)}, j, near, reach)
+            relation = _contexts({k: codes[k] for k in (j, *near)}, j, near, reach)
         relations[j] = _extended(relation, formula)
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
-    others = (i for i in range(len(columns)) if i not in sampled)
+    others = (i for i in range(len(columns)) if i not in codes)
     return Relations((*order, *others), tuple(relations))
 
 
-@dataclass(frozen=True, eq=False)
-class _Sample:
-    """Some rows of a column: codes without gaps, and its numbers if it has them."""
-
-    codes: Codes
-    numbers: Numbers | None
-
-    @cached_property
-    def coarse(self) -> Codes:
-        """Codes of neighbours together, about as many of each."""
-        counts = np.bincount(self.codes)
-        return ((np.cumsum(counts) - counts) * COARSE // len(self.codes)).astype(np.uint32)[self.codes]
-
-    @cached_property
-    def bits(self) -> float:
-        """Of the codes with no context."""
-        return bits(chances(self.codes, ()))
-
-    @cached_property
-    def coarse_bits(self) -> float:
-        return bits(chances(self.coarse, ()))
-
-    def shuffled(self) -> _Sample:
-        """The rows in no order: what static tables know of others they must know of any row."""
-        order = np.argsort(np.arange(len(self.codes), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-        return _Sample(self.codes[order], None)
-
-    @property
-    def varies(self) -> bool:
-        return len(self.codes) > 0 and int(self.codes.max()) > 0
-
-
-def _sampled(column: Parent, size: int) -> _Sample:
-    starts, length = places(len(column.codes), size)
-
-    def part(values: np.ndarray) -> np.ndarray:
-        return np.concatenate([values[start : start + length] for start in starts])
-
-    numbers = part(column.numbers) if column.numbers is not None else None
-    return _Sample(np.unique(part(column.codes), return_inverse=True)[1].astype(np.uint32), numbers)
-
-
-def _alone(codes: Codes) -> float:
-    """Bits of a column by itself: of its values, of its values after the one before, or of its steps."""
-    steps = np.unique(np.diff(codes.astype(np.int64)), return_inverse=True)[1].astype(np.uint32)
-    return min(bits(chances(codes, ())), bits(chances(codes, ((0, 0),))), bits(chances(steps, ())))
-
-
-def _saved(child: _Sample, parent: _Sample) -> float:
-    """Bits that a column takes less after another: as it is, or as whereabouts the other is tells whereabouts it is.
-
-    The sample is too small to tell what each of many values says of each of many others.
-    """
-    exact = bits(chances(child.codes, ((PREVIOUS, 0),), parent.codes[:, None]))
-    coarse = bits(chances(child.coarse, ((PREVIOUS, 0),), parent.coarse[:, None]))
-    return max(child.bits - exact, child.coarse_bits - coarse)
+def _figures(columns: Mapping[int, Parent], size: int) -> dict[int, Numbers]:
+    """The numbers of the sample's rows, of columns that have any."""
+    figures = {}
+    for j, column in columns.items():
+        if (numbers := column.numbers) is not None:
+            starts, length = places(len(numbers), size)
+            figures[j] = np.concatenate([numbers[start : start + length] for start in starts])
+    return figures
 
 
 def _options(
-    j: int,
-    sampled: Mapping[int, _Sample],
-    alone: float,
-    plain: float,
-    pairs: Mapping[tuple[int, int], float],
+    j: int, sieve: Sieve, apart: float, plain: float, pairs: Mapping[tuple[int, int], float]
 ) -> Iterator[Option]:
     """What column j may take: by itself, with one parent, with two of the best six."""
-    yield Option(j, frozenset(), alone)
-    singles = sorted((k for k in sampled if k != j), key=lambda k: (pairs[j, k], k))
+    yield Option(j, frozenset(), apart)
+    singles = sorted((k for i, k in pairs if i == j), key=lambda k: (pairs[j, k], k))
     for k in singles:
-        if pairs[j, k] < alone:
+        if pairs[j, k] < apart:
             yield Option(j, frozenset({k}), pairs[j, k])
     for one, other in combinations(singles[:6], 2):
-        both = np.stack([sampled[one].codes, sampled[other].codes], 1)
-        saved = sampled[j].bits - bits(chances(sampled[j].codes, ((PREVIOUS, 0), (PREVIOUS + 1, 0)), both))
-        price = plain - saved
-        if price < min(pairs[j, one], pairs[j, other], alone):
+        price = plain - sieve.saved(j, (one, other))
+        if price < min(pairs[j, one], pairs[j, other], apart):
             yield Option(j, frozenset({one, other}), price)
 
 
-def _static(j: int, before: set[int], options: Sequence[Option]) -> Relation:
-    """One context for column j, of one or two columns; a lookup too, if it nearly follows from these."""
-    best = min((o for o in options if before.issuperset(o.parents)), key=lambda o: (o.bits, sorted(o.parents)))
-    alone = next(option.bits for option in options if not option.parents)
-    if best.bits > WORTH * alone:
-        return Relation()
-    places_ = tuple(range(len(best.parents)))
-    context = tuple((PREVIOUS + place, 0) for place in places_)
-    return Relation(tuple(sorted(best.parents)), (context,), (), (places_,) if best.bits < NEARLY * alone else ())
+def _static(before: set[int], options: Sequence[Option]) -> Relation:
+    """The best context of one column and the best of two, where they are worth it; lookups too, if nearly all follows
+    from them."""
+    apart = next(option.bits for option in options if not option.parents)
+    allowed = [option for option in options if option.parents and before.issuperset(option.parents)]
+    best = [
+        min((o for o in allowed if len(o.parents) == many), key=lambda o: (o.bits, sorted(o.parents)), default=None)
+        for many in (1, 2)
+    ]
+    chosen = [option for option in best if option and option.bits <= WORTH * apart]
+    parents = tuple(dict.fromkeys(parent for option in chosen for parent in sorted(option.parents)))
+    places_ = [tuple(parents.index(parent) for parent in sorted(option.parents)) for option in chosen]
+    contexts = tuple(tuple((PREVIOUS + place, 0) for place in context) for context in places_)
+    lookups = tuple(p for p, option in zip(places_, chosen, strict=True) if option.bits < NEARLY * apart)
+    return Relation(parents, contexts, (), lookups, tuple(max(option.bits, 0) / apart for option in chosen))
 
 
 def _extended(relation: Relation, formula: Found | None) -> Relation:

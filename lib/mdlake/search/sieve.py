@@ -1,0 +1,144 @@
+"""What columns tell of one another, in bits, on some of the rows: the sieve before anything is coded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdlake.coding.mixing import PREVIOUS, Context
+from mdlake.coding.prequential import bits, chances
+from mdlake.encodings.known import Codes, Parent
+from mdlake.search.sample import places
+
+COARSE = 32
+"""Parts of about equal size that a column's values are put into, to see whether where it is tells of another."""
+FEW = 1024
+"""Of a column with so many values or fewer every row tells of all; of others all rows of some values are looked at."""
+
+
+class Sieve(Protocol):
+    """Bits are those of `size` rows."""
+
+    def saved(self, column: int, parents: Sequence[int]) -> float:
+        """Bits that a column takes less where one parent, or two, are known; below 0 if that does harm."""
+        ...
+
+
+class Adaptive:
+    """For models that learn as they go: over stretches of rows, in order."""
+
+    def __init__(self, codes: Mapping[int, Codes]) -> None:
+        """codes: of each column, without gaps."""
+        self._codes = codes
+        self._coarse = {column: _coarse(np.bincount(found))[found] for column, found in codes.items()}
+        self._plain = {column: bits(chances(found, ())) for column, found in codes.items()}
+        self._plain_coarse = {column: bits(chances(found, ())) for column, found in self._coarse.items()}
+
+    def saved(self, column: int, parents: Sequence[int]) -> float:
+        context, codes = _context(len(parents)), self._codes
+        exact = self._plain[column] - bits(chances(codes[column], context, _beside(codes, parents)))
+        if len(parents) > 1:
+            return exact
+        codes = self._coarse
+        return max(exact, self._plain_coarse[column] - bits(chances(codes[column], context, _beside(codes, parents))))
+
+
+class Static:
+    """For tables that do not adapt: over all rows of some of a parent's values, wherever they are.
+
+    A few rows of each of many values would not tell what all of them do.
+    """
+
+    def __init__(self, columns: Mapping[int, Parent], size: int, looked_at: int) -> None:
+        self._columns = {column: _Counted(parent.codes, looked_at) for column, parent in columns.items()}
+        self._size = size
+
+    def saved(self, column: int, parents: Sequence[int]) -> float:
+        child, known = self._columns[column], [self._columns[parent] for parent in parents]
+        rows = max(known, key=lambda one: len(one.counts)).rows
+        context = _context(len(parents))
+        beside = np.stack([one.codes[rows] for one in known], 1)
+        symbols = child.codes[rows]
+        saved = child.bits * _less(chances(symbols, context, beside, child.shares), child.shares[symbols])
+        if len(parents) == 1:
+            symbols, shares, bits_ = child.coarse[symbols], child.coarse_shares, _entropy(child.coarse_shares)
+            for around in (beside, known[0].coarse[beside]):
+                saved = max(saved, bits_ * _less(chances(symbols, context, around, shares), shares[symbols]))
+        return saved * self._size
+
+
+class _Counted:
+    """A column's codes, and how often each occurs."""
+
+    def __init__(self, codes: Codes, looked_at: int) -> None:
+        self.codes = codes
+        self.counts = np.bincount(codes)
+        self._looked_at = looked_at
+
+    @cached_property
+    def rows(self) -> NDArray[np.intp]:
+        count = len(self.codes)
+        if len(self.counts) > FEW:
+            hashes = np.arange(1, len(self.counts) + 1, dtype=np.uint32) * np.uint32(0x9E3779B1)
+            chosen = hashes <= np.uint32(min(self._looked_at / count, 1.0) * 0xFFFFFFFF)
+            rows = np.flatnonzero(chosen[self.codes])
+            if len(rows) > self._looked_at // 4:
+                return rows[: 2 * self._looked_at]
+        return np.linspace(0, count - 1, min(self._looked_at, count)).astype(np.intp)
+
+    @cached_property
+    def bits(self) -> float:
+        return _entropy(self.shares)
+
+    @cached_property
+    def shares(self) -> NDArray[np.float32]:
+        return (self.counts / len(self.codes)).astype(np.float32)
+
+    @cached_property
+    def coarse(self) -> Codes:
+        """uint32 [codes]: the part of each code."""
+        return _coarse(self.counts)
+
+    @cached_property
+    def coarse_shares(self) -> NDArray[np.float32]:
+        return (np.bincount(self.coarse, self.counts) / len(self.codes)).astype(np.float32)
+
+
+def sampled(codes: Codes, size: int) -> Codes:
+    """Codes of stretches of rows, made without gaps."""
+    starts, length = places(len(codes), size)
+    part = np.concatenate([codes[start : start + length] for start in starts])
+    return np.unique(part, return_inverse=True)[1].astype(np.uint32)
+
+
+def alone(codes: Codes) -> float:
+    """Bits of a column by itself: of its values, of its values after the one before, or of its steps."""
+    steps = np.unique(np.diff(codes.astype(np.int64)), return_inverse=True)[1].astype(np.uint32)
+    return min(bits(chances(codes, ())), bits(chances(codes, ((0, 0),))), bits(chances(steps, ())))
+
+
+def _coarse(counts: NDArray[np.intp]) -> Codes:
+    """For each code the part it is in: neighbours together, about as many rows in each."""
+    return ((np.cumsum(counts) - counts) * COARSE // max(int(counts.sum()), 1)).astype(np.uint32)
+
+
+def _context(parents: int) -> Context:
+    return tuple((PREVIOUS + place, 0) for place in range(parents))
+
+
+def _beside(codes: Mapping[int, Codes], parents: Sequence[int]) -> Codes:
+    return np.stack([codes[parent] for parent in parents], 1)
+
+
+def _less(found: NDArray[np.float32], plain: NDArray[np.float32]) -> float:
+    """The share of the bits that plain chances take which those found save."""
+    return 1 - float(np.log2(found).sum(dtype=np.float64) / min(np.log2(plain).sum(dtype=np.float64), -1.0))
+
+
+def _entropy(shares: NDArray[np.float32]) -> float:
+    """Bits a row."""
+    return float(-(shares[shares > 0] * np.log2(shares[shares > 0])).sum(dtype=np.float64))
