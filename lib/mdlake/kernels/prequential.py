@@ -43,7 +43,7 @@ def probabilities(symbols, shares, parents, sources, shifts, owners, totals, kin
             base = (everywhere[symbol] + novel / np.float32(shares.size)) / (seen + novel)
         if totals[at] > 0 and sources[0] >= 0:
             escape = kinds[at] + np.float32(0.5)
-            chances[i] = (pairs[pair] + escape * base) / (totals[at] + escape)
+            chances[i] = (min(pairs[pair], totals[at]) + escape * base) / (totals[at] + escape)
         else:
             chances[i] = base
         if pairs[pair] == 0:

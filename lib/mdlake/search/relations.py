@@ -15,18 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdlake.coding.mixing import PREVIOUS, Context
+from mdlake.coding.predicting import likely_lags
 from mdlake.coding.prequential import bits, chances
 from mdlake.encodings.known import Codes, Numbers, Parent
 from mdlake.expressions import Expression
 from mdlake.search.formulas import Formulas, Found
 from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import places
-from mdlake.search.sieve import Adaptive, Sieve, Static, alone, sampled
+from mdlake.search.sieve import Adaptive, Sieve, Static, alone, coarse, sampled
 
-NEARLY = 0.7
-"""A column that takes no more than this share of itself where others are known may be looked up by these."""
 WORTH = 0.97
 """A column that takes no more than this share of itself where others are known gets a context."""
+PARTS = 128
+"""Parts that the values of a column are put into where contexts are chosen for it."""
 ENOUGH = 0.005
 """A context is kept if it saves this share of what a column takes, or more."""
 
@@ -79,7 +80,8 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     plain = {j: bits(chances(found, ())) for j, found in codes.items()}
     apart = {j: alone(found) for j, found in codes.items()}
     pairs = {(j, k): plain[j] - sieve.saved(j, (k,)) for j, k in permutations(codes, 2)}
-    formulas = Formulas(_figures(taking_part, reach.sample))
+    figures = _figures(taking_part, reach.sample)
+    formulas = Formulas(figures)
     known = {j: formulas.of(j, min(apart[j], *(pairs[j, k] for k in codes if k != j))) for j in formulas.columns}
     options = {j: list(_options(j, sieve, apart[j], plain[j], pairs)) for j in codes}
     explained = [Option(j, frozenset(f.expression.parents), f.bits) for j in known for f in known[j][:4]]
@@ -92,7 +94,9 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
             relation = _static(before, options[j])
         else:
             near = sorted(before, key=lambda k: pairs[j, k])[: 2 * reach.parents]
-            relation = _contexts({k: codes[k] for k in (j, *near)}, j, near, reach)
+            steps = _steps(codes[j], figures.get(j))
+            told = _told(codes[j], steps)
+            relation = _contexts(told, [codes[k] for k in near], near, reach, steps is not None)
         relations[j] = _extended(relation, formula)
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
     others = (i for i in range(len(columns)) if i not in codes)
@@ -125,8 +129,7 @@ def _options(
 
 
 def _static(before: set[int], options: Sequence[Option]) -> Relation:
-    """The best context of one column and the best of two, where they are worth it; lookups too, if nearly all follows
-    from them."""
+    """The best context of one column and the best of two, where they are worth it, and lookups by them."""
     apart = next(option.bits for option in options if not option.parents)
     allowed = [option for option in options if option.parents and before.issuperset(option.parents)]
     best = [
@@ -137,8 +140,7 @@ def _static(before: set[int], options: Sequence[Option]) -> Relation:
     parents = tuple(dict.fromkeys(parent for option in chosen for parent in sorted(option.parents)))
     places_ = [tuple(parents.index(parent) for parent in sorted(option.parents)) for option in chosen]
     contexts = tuple(tuple((PREVIOUS + place, 0) for place in context) for context in places_)
-    lookups = tuple(p for p, option in zip(places_, chosen, strict=True) if option.bits < NEARLY * apart)
-    return Relation(parents, contexts, (), lookups, tuple(max(option.bits, 0) / apart for option in chosen))
+    return Relation(parents, contexts, (), tuple(places_), tuple(max(option.bits, 0) / apart for option in chosen))
 
 
 def _extended(relation: Relation, formula: Found | None) -> Relation:
@@ -150,10 +152,26 @@ def _extended(relation: Relation, formula: Found | None) -> Relation:
     return replace(relation, parents=parents, formulas=((formula.how, formula.expression.renumbered(place)),))
 
 
-def _contexts(sampled: Mapping[int, Codes], j: int, near: Sequence[int], reach: Reach) -> Relation:
-    """Contexts for column j over `near`, best first: those whose predictions complement each other."""
-    symbols = sampled[j]
-    parents = np.stack([sampled[k] for k in near], 1) if near else np.zeros((len(symbols), 0), np.uint32)
+def _told(codes: Codes, steps: Numbers | None) -> Codes:
+    """What contexts have to tell of a column: about where its values are or, of a series, how wide its steps are."""
+    if steps is None:
+        counts = np.bincount(codes)
+        return coarse(counts, PARTS)[codes] if len(counts) > PARTS else codes
+    widths = 2 * np.frexp(np.abs(steps.astype(np.float64)))[1] + (steps < 0)
+    return np.unique(np.maximum(widths, 0), return_inverse=True)[1].astype(np.uint32)
+
+
+def _steps(codes: Codes, numbers: Numbers | None) -> Numbers | None:
+    """Of a series, numbers that hardly come again, the steps at its best lag; None of other columns."""
+    if numbers is None or int(codes.max()) < len(codes) // 4:
+        return None
+    lag = likely_lags(numbers)[0]
+    return np.diff(numbers, prepend=numbers[:1]) if lag == 1 else numbers - np.roll(numbers, lag)
+
+
+def _contexts(symbols: Codes, codes: Sequence[Codes], near: Sequence[int], reach: Reach, series: bool) -> Relation:
+    """Contexts for a column of these symbols over those near it, best first: they complement each other."""
+    parents = np.stack(codes, 1) if near else np.zeros((len(symbols), 0), np.uint32)
     tried: dict[Context, NDArray[np.float32]] = {}
 
     def measure(context: Context) -> float:
@@ -187,6 +205,10 @@ def _contexts(sampled: Mapping[int, Codes], j: int, near: Sequence[int], reach: 
         together = (together * (len(chosen) + 1) + tried[context]) / (len(chosen) + 2)
         cost -= gains[context]
         chosen.append(context)
+    if series:  # what a prediction leaves may depend on columns that tell nothing of the values
+        used = {source for context in chosen for source, _ in context}
+        others = [((PREVIOUS + m, 0),) for m in range(len(near)) if PREVIOUS + m not in used]
+        chosen += others[: reach.contexts - len(chosen)]
     return _named(chosen, near)
 
 

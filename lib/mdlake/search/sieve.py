@@ -34,7 +34,7 @@ class Adaptive:
     def __init__(self, codes: Mapping[int, Codes]) -> None:
         """codes: of each column, without gaps."""
         self._codes = codes
-        self._coarse = {column: _coarse(np.bincount(found))[found] for column, found in codes.items()}
+        self._coarse = {column: coarse(np.bincount(found))[found] for column, found in codes.items()}
         self._plain = {column: bits(chances(found, ())) for column, found in codes.items()}
         self._plain_coarse = {column: bits(chances(found, ())) for column, found in self._coarse.items()}
 
@@ -65,8 +65,8 @@ class Static:
         symbols = child.codes[rows]
         saved = child.bits * _less(chances(symbols, context, beside, child.shares), child.shares[symbols])
         if len(parents) == 1:
-            symbols, shares, bits_ = child.coarse[symbols], child.coarse_shares, _entropy(child.coarse_shares)
-            for around in (beside, known[0].coarse[beside]):
+            symbols, shares, bits_ = child.part[symbols], child.coarse_shares, _entropy(child.coarse_shares)
+            for around in (beside, known[0].part[beside]):
                 saved = max(saved, bits_ * _less(chances(symbols, context, around, shares), shares[symbols]))
         return saved * self._size
 
@@ -99,13 +99,13 @@ class _Counted:
         return (self.counts / len(self.codes)).astype(np.float32)
 
     @cached_property
-    def coarse(self) -> Codes:
+    def part(self) -> Codes:
         """uint32 [codes]: the part of each code."""
-        return _coarse(self.counts)
+        return coarse(self.counts)
 
     @cached_property
     def coarse_shares(self) -> NDArray[np.float32]:
-        return (np.bincount(self.coarse, self.counts) / len(self.codes)).astype(np.float32)
+        return (np.bincount(self.part, self.counts) / len(self.codes)).astype(np.float32)
 
 
 def sampled(codes: Codes, size: int) -> Codes:
@@ -121,9 +121,9 @@ def alone(codes: Codes) -> float:
     return min(bits(chances(codes, ())), bits(chances(codes, ((0, 0),))), bits(chances(steps, ())))
 
 
-def _coarse(counts: NDArray[np.intp]) -> Codes:
+def coarse(counts: NDArray[np.intp], parts: int = COARSE) -> Codes:
     """For each code the part it is in: neighbours together, about as many rows in each."""
-    return ((np.cumsum(counts) - counts) * COARSE // max(int(counts.sum()), 1)).astype(np.uint32)
+    return ((np.cumsum(counts) - counts) * parts // max(int(counts.sum()), 1)).astype(np.uint32)
 
 
 def _context(parents: int) -> Context:
