@@ -8,6 +8,7 @@ from mdlake.encodings.bit_fields import BitPack, BitSplit, BytePlanes
 from mdlake.encodings.buckets import Buckets
 from mdlake.encodings.coded import Huffman, Lz77, Lzw, Range, Rans, Zstd
 from mdlake.encodings.dictionary import Dictionary
+from mdlake.encodings.fields import Fields
 from mdlake.encodings.floats import Decimal, FloatBits
 from mdlake.encodings.formula import Formula
 from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
@@ -38,6 +39,7 @@ STEPS: tuple[type[Encoding], ...] = (
     Predicted,
     Lengths,
     FrontCoding,
+    Fields,
 )
 ENCODINGS: dict[int, type[Encoding]] = {encoding.id: encoding for encoding in (*LEAVES, *STEPS)}
 
