@@ -19,6 +19,7 @@ from mdlake.coding.lz77 import Lz77Coder
 from mdlake.coding.lzw import LzwCoder
 from mdlake.coding.range import RangeCoder
 from mdlake.coding.rans import RansCoder
+from mdlake.coding.rans_order1 import RansOrder1Coder
 from mdlake.coding.raw import RawCoder
 from mdlake.coding.zstd import ZstdCoder
 
@@ -26,6 +27,7 @@ _ALL: tuple[Coder, ...] = (
     RawCoder(),
     HuffmanCoder(),
     RansCoder(),
+    RansOrder1Coder(),
     RangeCoder(),
     Lz77Coder(),
     LzwCoder(),
@@ -41,6 +43,7 @@ __all__ = [
     "LzwCoder",
     "RangeCoder",
     "RansCoder",
+    "RansOrder1Coder",
     "RawCoder",
     "ZstdCoder",
 ]

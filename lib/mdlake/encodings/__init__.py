@@ -6,7 +6,7 @@ in `schemas/FORMAT.md`. Nothing else knows it by name. A number is never reused.
 
 from mdlake.encodings.bit_fields import BitPack, BitSplit, BytePlanes
 from mdlake.encodings.buckets import Buckets
-from mdlake.encodings.coded import Huffman, Lz77, Lzw, Range, Rans, Zstd
+from mdlake.encodings.coded import Huffman, Lz77, Lzw, Range, Rans, RansOrder1, Zstd
 from mdlake.encodings.dictionary import Dictionary
 from mdlake.encodings.fields import Fields
 from mdlake.encodings.floats import Decimal, FloatBits
@@ -20,8 +20,21 @@ from mdlake.encodings.protocol import Encoding
 from mdlake.encodings.run_length import RunLength
 from mdlake.encodings.text import FrontCoding, Lengths
 from mdlake.encodings.text_mixed import MixedText
+from mdlake.encodings.words import Words
 
-LEAVES: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Huffman, Rans, Range, Lz77, Lzw, Mixed, MixedText)
+LEAVES: tuple[type[Encoding], ...] = (
+    Plain,
+    Constant,
+    Zstd,
+    Huffman,
+    Rans,
+    RansOrder1,
+    Range,
+    Lz77,
+    Lzw,
+    Mixed,
+    MixedText,
+)
 STEPS: tuple[type[Encoding], ...] = (
     Delta,
     Zigzag,
@@ -40,6 +53,7 @@ STEPS: tuple[type[Encoding], ...] = (
     Lengths,
     FrontCoding,
     Fields,
+    Words,
 )
 ENCODINGS: dict[int, type[Encoding]] = {encoding.id: encoding for encoding in (*LEAVES, *STEPS)}
 

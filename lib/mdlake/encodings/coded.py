@@ -92,6 +92,18 @@ class Rans(Coded):
     name: ClassVar[str] = "rans"
 
 
+class RansOrder1(Coded):
+    id: ClassVar[int] = 30
+    name: ClassVar[str] = "rans_order1"
+
+    def estimate(self, facts: Facts) -> float:
+        """What a symbol adds to the one before it, and a byte for every pair that the tables will have."""
+        symbols = numbers(facts.stream)
+        pairs = Facts(symbols[:-1].astype(np.uint32) * np.uint32(self.alphabet) + symbols[1:], facts.full_count)
+        added = max(pairs.full_entropy - facts.entropy, 0.0)
+        return added * facts.full_count / 8 + 1.1 * pairs.full_distinct + 1.1 * facts.distinct + 12
+
+
 class Range(Coded):
     id: ClassVar[int] = 5
     name: ClassVar[str] = "range"

@@ -85,6 +85,19 @@ class Facts:
         p = self.occurrences / self.count
         return float(-(p * np.log2(p)).sum())
 
+    @property
+    def full_entropy(self) -> float:
+        """Order-0 entropy of the whole stream, estimated from a sample that has not seen all of its values.
+
+        Chao, Shen, "Nonparametric estimation of Shannon's index of diversity when there are unseen species in
+        sample" (2003).
+        """
+        if self.count in (0, self.full_count):
+            return self.entropy
+        covered = 1 - np.count_nonzero(self.occurrences == 1) / (self.count + 1)
+        p = covered * self.occurrences / self.count
+        return float(-(p * np.log2(p) / (1 - (1 - p) ** self.count)).sum())
+
     @cached_property
     def runs(self) -> int:
         """The number of maximal runs of one value."""
