@@ -18,6 +18,7 @@ from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Encoding
 from mdlake.encodings.run_length import RunLength
+from mdlake.encodings.split import Split
 from mdlake.encodings.text import FrontCoding, Lengths
 from mdlake.encodings.text_mixed import MixedText
 from mdlake.encodings.words import Words
@@ -54,6 +55,7 @@ STEPS: tuple[type[Encoding], ...] = (
     FrontCoding,
     Fields,
     Words,
+    Split,
 )
 ENCODINGS: dict[int, type[Encoding]] = {encoding.id: encoding for encoding in (*LEAVES, *STEPS)}
 
