@@ -85,7 +85,7 @@ class Facts:
         p = self.occurrences / self.count
         return float(-(p * np.log2(p)).sum())
 
-    @property
+    @cached_property
     def full_entropy(self) -> float:
         """Order-0 entropy of the whole stream, estimated from a sample that has not seen all of its values.
 
@@ -94,9 +94,11 @@ class Facts:
         """
         if self.count in (0, self.full_count):
             return self.entropy
-        covered = 1 - np.count_nonzero(self.occurrences == 1) / (self.count + 1)
-        p = covered * self.occurrences / self.count
-        return float(-(p * np.log2(p) / (1 - (1 - p) ** self.count)).sum())
+        seen = np.bincount(self.occurrences)
+        covered = 1 - seen[1] / (self.count + 1)
+        times = np.flatnonzero(seen)
+        p = covered * times / self.count
+        return float(-(seen[times] * p * np.log2(p) / (1 - (1 - p) ** self.count)).sum())
 
     @cached_property
     def runs(self) -> int:

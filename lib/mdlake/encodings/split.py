@@ -18,7 +18,7 @@ from mdlake.streams import numbers
 
 MAX_COLUMNS = 16
 FIELDS, PATH = b'"\t,;|@ ', b"/"
-"""Bytes that are worth a try where nearly all strings have equally many; and where nearly all have some, at the last."""
+"""Bytes to try where nearly all strings have equally many; and where nearly all have some, at the last of them."""
 _TRIAL, _LEAST_SHARE = 256, 0.95
 
 

@@ -35,17 +35,18 @@ class Effort:
 
 def shortest(stream: Stream, effort: Effort, known: Known | None = None) -> Chain:
     """The shortest chain found for a stream; deterministic. Never longer than any of `effort.always`."""
-    ranked = _ranked(_facts(stream, effort, known), effort, effort.depth)
+    ranked = _ranked(_facts(stream, effort.sample, len(stream), known), effort, effort.depth)
     tried = [proposal for _, proposal in ranked[: effort.keep]]
     guards = [leaf() for leaf in effort.always if not any(type(proposal) is leaf for proposal in tried)]
     chains = (_encode(proposal, stream, effort, effort.depth, known) for proposal in (*tried, *guards))
     return min(filter(None, chains), key=len)
 
 
-def _facts(stream: Stream, effort: Effort, known: Known | None) -> Facts:
-    starts, length = places(len(stream), effort.sample)
+def _facts(stream: Stream, size: int, full: int, known: Known | None) -> Facts:
+    """Facts of a sample of about `size` values of a stream that stands for `full`."""
+    starts, length = places(len(stream), size)
     beside = known.stretches(starts, length) if known else None
-    return Facts(sample(stream, effort.sample), len(stream), beside)
+    return Facts(sample(stream, size), full, beside)
 
 
 def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain | None:
@@ -59,7 +60,7 @@ def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int, know
 
 
 def _descend(stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain:
-    for _, proposal in _ranked(_facts(stream, effort, known), effort, depth):
+    for _, proposal in _ranked(_facts(stream, effort.sample, len(stream), known), effort, depth):
         if (chain := _encode(proposal, stream, effort, depth, known)) is not None:
             return chain
     raise AssertionError("some leaf takes every stream")
@@ -99,7 +100,8 @@ def _price(proposal: Encoding, facts: Facts, effort: Effort, depth: int, limit: 
     for i, child in enumerate(children):
         full = facts.full_distinct if i == step.table else round(len(child) * facts.scale)
         beside = facts.known.beside(len(child)) if facts.known else None
-        price += _cheapest(Facts(child, max(full, len(child)), beside), effort, depth - 1, limit - price)
+        ahead = _facts(child, effort.sample, max(full, len(child)), beside)
+        price += _cheapest(ahead, effort, depth - 1, limit - price)
         if price >= limit:
             return math.inf
     return price
