@@ -97,10 +97,12 @@ class RansOrder1(Coded):
     name: ClassVar[str] = "rans_order1"
 
     def estimate(self, facts: Facts) -> float:
-        """What a symbol adds to the one before it, and a byte for every pair that the tables will have."""
+        """What a symbol adds to the one before it, and a byte for every pair that the tables will have; with as much
+        doubt as there are pairs that the sample has not seen."""
         symbols = numbers(facts.stream)
         pairs = Facts(symbols[:-1].astype(np.uint32) * np.uint32(self.alphabet) + symbols[1:], facts.full_count)
         added = max(pairs.full_entropy - facts.full_entropy, 0.0)
+        added = pairs.covered * added + (1 - pairs.covered) * facts.full_entropy
         return added * facts.full_count / 8 + 1.1 * (pairs.full_distinct + facts.distinct) + 12
 
 

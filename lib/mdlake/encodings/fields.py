@@ -46,15 +46,16 @@ class Fields(Encoding):
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Fields]:
-        """The ways to cut by which the most strings of a few look alike."""
+        """The ways to cut by which the most strings look alike, or as many in fewer ways."""
         if not isinstance(facts.stream, Strings) or facts.count < _LEAST_STRINGS or not len(facts.stream.data):
             return
-        most = 0.0
+        most, fewest = 0.0, MAX_TEMPLATES + 1
         for cut in CUTS:
-            share = worth(facts.stream, cut, MAX_TEMPLATES)
-            if share > max(most, _LEAST_SHARES[cut.words]):
+            share, templates = worth(facts.stream, cut, MAX_TEMPLATES)
+            better = share > most + 0.05 or (share >= most and 2 * templates <= fewest)
+            if better and share > _LEAST_SHARES[cut.words]:
                 yield cls(cut)
-                most = share + 0.05
+                most, fewest = share, templates
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Fields, tuple[Stream, ...]] | None:
         if not isinstance(stream, Strings) or len(stream) == 0:

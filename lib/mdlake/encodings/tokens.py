@@ -52,14 +52,15 @@ class Cut:
         return out
 
 
-def worth(strings: Strings, cut: Cut, most: int) -> float:
-    """The share of some of the strings that the `most` frequent templates have; 0 if few have numbers or words."""
+def worth(strings: Strings, cut: Cut, most: int) -> tuple[float, int]:
+    """The share of some of the strings that the `most` frequent templates have, and how many those are; none if few
+    have numbers or words."""
     rows = np.linspace(0, len(strings) - 1, min(_TRIAL, len(strings))).astype(np.int64)
     found = cut.signatures(strings, rows)
     if np.count_nonzero(found & np.uint64(1)) < _LEAST_NAMED * len(rows):
-        return 0.0
+        return 0.0, 0
     counts = np.unique(found[found > 0], return_counts=True)[1]
-    return float(np.sort(counts)[-most:].sum() / len(rows))
+    return float(np.sort(counts)[-most:].sum() / len(rows)), min(len(counts), most)
 
 
 def look_alike(strings: Strings, cut: Cut, most: int) -> list[Rows]:

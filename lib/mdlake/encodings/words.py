@@ -18,7 +18,7 @@ from mdlake.errors import CorruptError
 from mdlake.kernels import words as kernel
 
 JOINS = np.array([byte >= 128 or bytes([byte]).isalnum() for byte in range(256)])
-_TRIAL, _LEAST_TOKENS = 512, 3.0
+_TRIAL, _LEAST_TOKENS, _LEAST_BYTES, _MOST_DISTINCT = 512, 3.0, 2.5, 0.4
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,13 @@ class Words(Encoding):
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Words]:
-        """For strings of several tokens, where the same come again."""
+        """For strings of several tokens that are not single bytes, where the same come again."""
         if isinstance(facts.stream, Strings) and facts.count:
             tokens = _cut(facts.stream.slice(0, _TRIAL))
-            if len(tokens) >= (1 + _LEAST_TOKENS) * min(facts.count, _TRIAL) and facts.distinct > 1:
+            few = len(tokens) < (1 + _LEAST_TOKENS) * min(facts.count, _TRIAL)
+            if few or len(tokens.data) < _LEAST_BYTES * len(tokens) or facts.distinct == 1:
+                return
+            if Facts(tokens, len(tokens)).distinct <= _MOST_DISTINCT * len(tokens):
                 yield cls()
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Words, tuple[Stream, ...]] | None:

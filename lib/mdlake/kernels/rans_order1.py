@@ -26,7 +26,7 @@ def log2(value):
 
 @njit(cache=True, nogil=True)
 def fit(ends, symbols, counts, shared, alphabet, most, bits, frequencies):
-    """Gives each context a table of its own where that is shorter, tables and all, than the shared one.
+    """Gives each context a table of its own where that is clearly shorter, table and all, than the shared one.
 
     Context i has the pairs up to `ends[i]`; shared[symbol] is the cost of a symbol in the shared table, in 1/256 bit.
     Fills bits[i], -1 for those that share, and the frequencies (int64) of the others.
@@ -46,7 +46,7 @@ def fit(ends, symbols, counts, shared, alphabet, most, bits, frequencies):
             size = log2(frequencies[pair])
             own += counts[pair] * ((width << 8) - size) + 2 * size + 256
             other += counts[pair] * shared[symbols[pair]]
-        bits[i] = width if own < other else -1
+        bits[i] = width if 33 * own < 32 * other else -1  # a little is not worth the cache it takes
         start = end
 
 

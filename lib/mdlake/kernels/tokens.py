@@ -21,7 +21,7 @@ def _alone(data, at, end, classes):
     return at if stop < end and classes[data[stop]] & 3 else stop
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def next_token(data, start, at, end, until, classes, words, least):
     """The kind of the token at `at`, where it ends, and where the hexadecimal run that it is part of does."""
     kind = classes[data[at]] & 3

@@ -16,9 +16,14 @@ from mdlake.encodings.facts import Facts
 from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Stream
 from mdlake.search.sample import places, sample
+from mdlake.streams import Strings
 
 STEP_COST = 3.0
 """Bytes an inner step takes in the block, about."""
+
+
+TEXT, LEAST_STRINGS = 1 << 18, 1024
+"""Of strings a sample has about so many bytes at most, but not fewer strings."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ def shortest(stream: Stream, effort: Effort, known: Known | None = None) -> Chai
 
 def _facts(stream: Stream, size: int, full: int, known: Known | None) -> Facts:
     """Facts of a sample of about `size` values of a stream that stands for `full`."""
+    if isinstance(stream, Strings) and len(stream.data) > TEXT:
+        size = min(size, max(TEXT * len(stream) // len(stream.data), LEAST_STRINGS))
     starts, length = places(len(stream), size)
     beside = known.stretches(starts, length) if known else None
     return Facts(sample(stream, size), full, beside)
