@@ -1,15 +1,15 @@
 """Entropy coders: symbols to bytes and back, each in a file of its own, all with one surface (`Coder`).
 
-| name    | what                                            | model                                  |
-|---------|-------------------------------------------------|----------------------------------------|
-| raw     | bytes as they are                               | none                                   |
-| huffman | canonical, length-limited prefix codes          | static code lengths                    |
-| rans    | asymmetric numeral systems, interleaved lanes   | static frequencies (`frequencies`)     |
-| rans_order1 | the same, a lane a stretch                  | frequencies by the symbol before       |
-| range   | binary arithmetic coding                        | adaptive, order 0 or 1 (`adaptive`)    |
-| lz77    | repeats as copies; the rest by rans or huffman  | as those                               |
-| lzw     | repeats as table entries, as in TIFF            | none                                   |
-| zstd    | Zstandard                                       | its own                                |
+| name        | what                                           | model                               |
+|-------------|------------------------------------------------|-------------------------------------|
+| raw         | bytes as they are                              | none                                |
+| huffman     | canonical, length-limited prefix codes         | static code lengths                 |
+| rans        | asymmetric numeral systems, interleaved lanes  | static frequencies (`frequencies`)  |
+| rans_order1 | the same, a lane a stretch                     | frequencies by the symbol before    |
+| range       | binary arithmetic coding                       | adaptive, order 0 or 1 (`adaptive`) |
+| lz77        | repeats as copies; the rest by rans or huffman | as those                            |
+| lzw         | repeats as table entries, as in TIFF           | none                                |
+| zstd        | Zstandard                                      | its own                             |
 
 A new coder is a frozen dataclass with `encode` and `decode`, and a line in `CODERS`.
 """

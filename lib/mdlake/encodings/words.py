@@ -18,7 +18,7 @@ from mdlake.errors import CorruptError
 from mdlake.kernels import words as kernel
 
 JOINS = np.array([byte >= 128 or bytes([byte]).isalnum() for byte in range(256)])
-_TRIAL, _LEAST_TOKENS, _LEAST_BYTES, _MOST_DISTINCT = 512, 3.0, 2.5, 0.4
+_TRIAL, _LEAST_TOKENS, _LEAST_BYTES, _MOST_DISTINCT = 512, 3.0, 2.0, 0.4
 
 
 @dataclass(frozen=True)
