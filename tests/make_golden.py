@@ -36,7 +36,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def sample_streams() -> list[Stream]:
-    """One of each character: small symbols, ramps, wide integers, runs, decimals, floats, strings."""
+    """One of each character: small symbols, ramps, wide integers, runs, decimals, floats, strings of all sorts."""
     n = np.arange(300)
     mixed = (n.astype(np.uint64) + 1) * np.uint64(0x9E3779B97F4A7C15)
     words = [b"lake", b"lakes", b"laketown", b"", b"\xff\x00"]
@@ -53,6 +53,8 @@ def sample_streams() -> list[Stream]:
         np.full(300, -0.0, np.float16),
         strings(picked),
         strings([b"shard %d of lake %d" % (i * 7919 % 1000, i % 3) for i in range(300)]),
+        strings([b"%02d:%02d:%02d %s" % (i // 180, i // 3 % 60, i % 3 * 20 + i % 7, words[i % 3]) for i in range(300)]),
+        strings([b"%08x-%04x" % (i * 0x9E3779B1 % 2**32, i * i) for i in range(300)]),
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mdlake.coding import HuffmanCoder, Lz77Coder, LzwCoder, RangeCoder, RansCoder
+from mdlake.coding import HuffmanCoder, Lz77Coder, LzwCoder, RangeCoder, RansCoder, RansOrder1Coder
 from mdlake.coding.coder import symbol_dtype
 from mdlake.coding.frequencies import FrequencyTable, table_bits
 from mdlake.coding.huffman import LONGEST, HuffmanCode
@@ -184,3 +184,21 @@ def test_lz77_finds_repeats_at_any_distance() -> None:
     block = np.random.default_rng(3).integers(0, 256, 50_000).astype(np.uint8)
     assert len(Lz77Coder().encode(np.tile(block, 10), 256)) < 50_000 * 1.002
     assert len(Lz77Coder().encode(np.tile(block[:5], 10_000), 256)) < 30
+
+
+@pytest.mark.parametrize("alphabet", [2, 40, 300])
+def test_rans_order1_is_within_two_per_cent_of_what_the_symbol_before_leaves(alphabet: int) -> None:
+    """Each symbol has three successors, of probability 0.7, 0.2 and 0.1."""
+    rng = np.random.default_rng(5)
+    successors = rng.integers(0, alphabet, (alphabet, 3))
+    symbols = np.zeros(500_000, symbol_dtype(alphabet))
+    for i, choice in enumerate(rng.choice(3, symbols.size - 1, p=[0.7, 0.2, 0.1]).tolist()):
+        symbols[i + 1] = successors[symbols[i], choice]
+    pairs = np.unique(symbols[:-1].astype(np.int64) * alphabet + symbols[1:], return_counts=True)[1]
+    needed = entropy_bits(pairs) - entropy_bits(np.bincount(symbols))
+    assert 8 * len(RansOrder1Coder().encode(symbols, alphabet)) < 1.02 * needed + 8 * 4 * len(pairs)
+
+
+def test_rans_order1_of_unrelated_symbols_costs_no_tables() -> None:
+    symbols = sample(DISTRIBUTIONS["zipf 1000"], 100_000)
+    assert len(RansOrder1Coder().encode(symbols, 1000)) <= 1.002 * len(RansCoder().encode(symbols, 1000))

@@ -111,7 +111,8 @@ def test_numbers_and_names_are_unique_and_never_change() -> None:
         *((7, "lzw"), (8, "delta"), (9, "zigzag"), (10, "frame_of_reference"), (11, "run_length")),
         *((12, "dictionary"), (13, "bit_pack"), (14, "bit_split"), (15, "byte_planes"), (16, "buckets")),
         *((17, "decimal"), (18, "float_bits"), (19, "lengths"), (20, "front_coding"), (21, "mixed")),
-        *((22, "text_mixed"), (23, "formula"), (24, "predicted"), (25, "lookup")),
+        *((22, "text_mixed"), (23, "formula"), (24, "predicted"), (25, "lookup"), (28, "fields"), (29, "words")),
+        *((30, "rans_order1"), (31, "split")),
     ]
 
 

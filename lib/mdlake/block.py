@@ -20,7 +20,7 @@ from mdlake.coding.mixing import Context
 from mdlake.columns import flatten, rebuild
 from mdlake.encodings import LEAVES, STEPS, Encoding
 from mdlake.encodings.chain import Budget, Chain, read_chain
-from mdlake.encodings.coded import FastZstd, Huffman, Lzw, Rans, SwiftZstd, Zstd
+from mdlake.encodings.coded import FastZstd, Huffman, Lzw, Rans, RansOrder1, SwiftZstd, Zstd
 from mdlake.encodings.known import Known, Parent
 from mdlake.encodings.partition import Partition
 from mdlake.encodings.plain import Constant, Plain
@@ -40,7 +40,7 @@ MAX_PARENTS = 64
 MAX_BYTES = 1 << 32
 """The memory that decoding one block may take unless the caller says otherwise."""
 
-_STATIC: tuple[type[Encoding], ...] = (Plain, Constant, Rans)
+_STATIC: tuple[type[Encoding], ...] = (Plain, Constant, Rans, RansOrder1)
 _MIXED = tuple(step for step in STEPS if step is not Partition)
 _ADAPTIVE = tuple(leaf for leaf in LEAVES if leaf not in (Huffman, Lzw))
 _QUICK = tuple(step for step in STEPS if step is not Predicted)

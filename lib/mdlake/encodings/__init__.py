@@ -6,8 +6,9 @@ in `schemas/FORMAT.md`. Nothing else knows it by name. A number is never reused.
 
 from mdlake.encodings.bit_fields import BitPack, BitSplit, BytePlanes
 from mdlake.encodings.buckets import Buckets
-from mdlake.encodings.coded import Huffman, Lz77, Lzw, Range, Rans, Zstd
+from mdlake.encodings.coded import Huffman, Lz77, Lzw, Range, Rans, RansOrder1, Zstd
 from mdlake.encodings.dictionary import Dictionary
+from mdlake.encodings.fields import Fields
 from mdlake.encodings.floats import Decimal, FloatBits
 from mdlake.encodings.formula import Formula
 from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
@@ -18,10 +19,24 @@ from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Encoding
 from mdlake.encodings.run_length import RunLength
+from mdlake.encodings.split import Split
 from mdlake.encodings.text import FrontCoding, Lengths
 from mdlake.encodings.text_mixed import MixedText
+from mdlake.encodings.words import Words
 
-LEAVES: tuple[type[Encoding], ...] = (Plain, Constant, Zstd, Huffman, Rans, Range, Lz77, Lzw, Mixed, MixedText)
+LEAVES: tuple[type[Encoding], ...] = (
+    Plain,
+    Constant,
+    Zstd,
+    Huffman,
+    Rans,
+    RansOrder1,
+    Range,
+    Lz77,
+    Lzw,
+    Mixed,
+    MixedText,
+)
 STEPS: tuple[type[Encoding], ...] = (
     Delta,
     Zigzag,
@@ -40,6 +55,9 @@ STEPS: tuple[type[Encoding], ...] = (
     Predicted,
     Lengths,
     FrontCoding,
+    Fields,
+    Words,
+    Split,
 )
 ENCODINGS: dict[int, type[Encoding]] = {encoding.id: encoding for encoding in (*LEAVES, *STEPS)}
 

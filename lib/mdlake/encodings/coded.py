@@ -42,7 +42,7 @@ class Coded(Encoding):
 
     def estimate(self, facts: Facts) -> float:
         """The entropy and about a byte a table entry; adaptive and matching coders are tried on the sample."""
-        return facts.entropy * facts.full_count / 8 + 1.1 * facts.distinct + 8
+        return facts.full_entropy * facts.full_count / 8 + 1.1 * min(facts.full_distinct, self.alphabet) + 8
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Self, tuple[Stream, ...]] | None:
         coder = CODERS[self.name]
@@ -91,6 +91,20 @@ class Huffman(Coded):
 class Rans(Coded):
     id: ClassVar[int] = 4
     name: ClassVar[str] = "rans"
+
+
+class RansOrder1(Coded):
+    id: ClassVar[int] = 30
+    name: ClassVar[str] = "rans_order1"
+
+    def estimate(self, facts: Facts) -> float:
+        """What a symbol adds to the one before it, and a byte for every pair that the tables will have; with as much
+        doubt as there are pairs that the sample has not seen."""
+        symbols = numbers(facts.stream)
+        pairs = Facts(symbols[:-1].astype(np.uint32) * np.uint32(self.alphabet) + symbols[1:], facts.full_count)
+        added = max(pairs.full_entropy - facts.full_entropy, 0.0)
+        added = pairs.covered * added + (1 - pairs.covered) * facts.full_entropy
+        return added * facts.full_count / 8 + 1.1 * (pairs.full_distinct + facts.distinct) + 12
 
 
 class Range(Coded):

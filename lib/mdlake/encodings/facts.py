@@ -86,6 +86,27 @@ class Facts:
         return float(-(p * np.log2(p)).sum())
 
     @cached_property
+    def covered(self) -> float:
+        """How much of the whole stream are values that the sample has: Good, "The population frequencies of species"
+        (1953)."""
+        whole = self.count in (0, self.full_count)
+        return 1.0 if whole else 1 - np.count_nonzero(self.occurrences == 1) / (self.count + 1)
+
+    @cached_property
+    def full_entropy(self) -> float:
+        """Order-0 entropy of the whole stream, estimated from a sample that has not seen all of its values.
+
+        Chao, Shen, "Nonparametric estimation of Shannon's index of diversity when there are unseen species in
+        sample" (2003).
+        """
+        if self.count in (0, self.full_count):
+            return self.entropy
+        seen = np.bincount(self.occurrences)
+        times = np.flatnonzero(seen)
+        p = self.covered * times / self.count
+        return float(-(seen[times] * p * np.log2(p) / (1 - (1 - p) ** self.count)).sum())
+
+    @cached_property
     def runs(self) -> int:
         """The number of maximal runs of one value."""
         if self.count == 0:

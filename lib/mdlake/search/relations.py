@@ -24,6 +24,8 @@ from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import places
 from mdlake.search.sieve import Adaptive, Sieve, Static, alone, coarse, sampled
 
+NEARLY = 0.5
+"""A column that takes no more than this share of itself where others are known may be looked up by these."""
 WORTH = 0.97
 """A column that takes no more than this share of itself where others are known gets a context."""
 PARTS = 128
@@ -129,7 +131,7 @@ def _options(
 
 
 def _static(before: set[int], options: Sequence[Option]) -> Relation:
-    """The best context of one column and the best of two, where they are worth it, and lookups by them."""
+    """The best context of one column and the best of two, where they are worth it; lookups, if much follows."""
     apart = next(option.bits for option in options if not option.parents)
     allowed = [option for option in options if option.parents and before.issuperset(option.parents)]
     best = [
@@ -140,7 +142,8 @@ def _static(before: set[int], options: Sequence[Option]) -> Relation:
     parents = tuple(dict.fromkeys(parent for option in chosen for parent in sorted(option.parents)))
     places_ = [tuple(parents.index(parent) for parent in sorted(option.parents)) for option in chosen]
     contexts = tuple(tuple((PREVIOUS + place, 0) for place in context) for context in places_)
-    return Relation(parents, contexts, (), tuple(places_), tuple(max(option.bits, 0) / apart for option in chosen))
+    lookups = tuple(p for p, option in zip(places_, chosen, strict=True) if option.bits < NEARLY * apart)
+    return Relation(parents, contexts, (), lookups, tuple(max(option.bits, 0) / apart for option in chosen))
 
 
 def _extended(relation: Relation, formula: Found | None) -> Relation:

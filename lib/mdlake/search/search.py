@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from mdlake.encodings.chain import Chain
 from mdlake.encodings.facts import Facts
 from mdlake.encodings.known import Known
-from mdlake.encodings.protocol import Encoding, Stream, Strings
+from mdlake.encodings.protocol import Encoding, Stream
 from mdlake.search.sample import places, sample
+from mdlake.streams import Strings
 
 STEP_COST = 3.0
 """Bytes an inner step takes in the block, about."""
 CLOSE = 1.1
 """What is estimated to take so many times as much as the best is not tried in full."""
+TEXT, LEAST_STRINGS = 1 << 18, 1024
+"""Of strings a sample has about so many bytes at most, but not fewer strings."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def shortest(stream: Stream, effort: Effort, known: Known | None = None) -> Chai
 
     Leaves that are always tried are left out where they have no hope, or code the text of strings already.
     """
-    facts = _facts(stream, effort, known)
+    facts = _facts(stream, effort.sample, len(stream), known)
     ranked = _ranked(facts, effort, effort.depth, effort.keep)
     tried = [proposal for price, proposal in ranked[: effort.keep] if price <= CLOSE * ranked[0][0]]
     chains = (_encode(proposal, stream, effort, effort.depth, known) for proposal in tried)
@@ -54,10 +57,13 @@ def shortest(stream: Stream, effort: Effort, known: Known | None = None) -> Chai
     return best
 
 
-def _facts(stream: Stream, effort: Effort, known: Known | None) -> Facts:
-    starts, length = places(len(stream), effort.sample)
+def _facts(stream: Stream, size: int, full: int, known: Known | None) -> Facts:
+    """Facts of a sample of about `size` values of a stream that stands for `full`."""
+    if isinstance(stream, Strings) and len(stream.data) > TEXT:
+        size = min(size, max(TEXT * len(stream) // len(stream.data), LEAST_STRINGS))
+    starts, length = places(len(stream), size)
     beside = known.stretches(starts, length) if known else None
-    return Facts(sample(stream, effort.sample), len(stream), beside)
+    return Facts(sample(stream, size), full, beside)
 
 
 def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain | None:
@@ -72,7 +78,7 @@ def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int, know
 
 
 def _descend(stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain:
-    for _, proposal in _ranked(_facts(stream, effort, known), effort, depth, keep=1):
+    for _, proposal in _ranked(_facts(stream, effort.sample, len(stream), known), effort, depth, keep=1):
         if (chain := _encode(proposal, stream, effort, depth, known)) is not None:
             return chain
     raise AssertionError("some leaf takes every stream")
@@ -111,7 +117,8 @@ def _price(proposal: Encoding, facts: Facts, effort: Effort, depth: int, limit: 
     for i, child in enumerate(children):
         full = facts.full_distinct if i == step.table else round(len(child) * facts.scale)
         beside = facts.known.beside(len(child)) if facts.known else None
-        price += _cheapest(Facts(child, max(full, len(child)), beside), effort, left, limit - price)
+        ahead = _facts(child, effort.sample, max(full, len(child)), beside)
+        price += _cheapest(ahead, effort, left, limit - price)
         if price >= limit:
             return math.inf
     return price
