@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mdlake.archive.layout import BlockEntry
 from mdlake.archive.options import InspectOptions
@@ -17,7 +17,10 @@ _PARAMETERS = re.compile(r"\[[^\]]*\]")  # of an encoding in a chain: they diffe
 
 @dataclass(frozen=True)
 class ColumnSummary:
-    """One column: the chain of encodings that most of its bytes have, its Arrow bytes, its blocks' bytes."""
+    """One column: the chain of encodings that most of its bytes have, its Arrow bytes, its blocks' bytes.
+
+    `max_error`: how far its values may lie from the source's, empty if they are the source's bit for bit.
+    """
 
     name: str
     type: str
@@ -25,6 +28,7 @@ class ColumnSummary:
     raw_bytes: int
     encoded_bytes: int
     bits_per_value: float
+    max_error: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,10 @@ def inspect(options: InspectOptions) -> InspectReport:
     manifest = archive.manifest
     rows = [row for file in manifest.files for row in file.blocks]
     columns = tuple(
-        _summary(field.name, str(field.type), [row[i] for row in rows], manifest.num_rows)
+        replace(
+            _summary(field.name, str(field.type), [row[i] for row in rows], manifest.num_rows),
+            max_error=str(manifest.error_bounds.get(i, "")),
+        )
         for i, field in enumerate(archive.schema)
     )
     encoded = sum(column.encoded_bytes for column in columns)

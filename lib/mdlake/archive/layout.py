@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from mdlake.errors import CorruptError
+from mdlake.error_bounds import ErrorBound, error_bound
+from mdlake.errors import CorruptError, InvalidArgumentError
 from mdlake.lake.manifest import FORMAT, decode_schema, encode_schema
 
 DATA_FOLDER = "data"
@@ -85,6 +86,17 @@ class ArchiveManifest:
     @property
     def num_rows(self) -> int:
         return sum(sum(file.rows) for file in self.files)
+
+    @property
+    def error_bounds(self) -> dict[int, ErrorBound]:
+        """By position, how far the values of a column may lie from its source's; the others are exact."""
+        bounds = self.options.get("max_error", {})
+        try:
+            return {
+                i: error_bound(bounds[column.name]) for i, column in enumerate(self.schema) if column.name in bounds
+            }
+        except (InvalidArgumentError, TypeError) as error:
+            raise CorruptError(f"the manifest has a max_error that is none: {bounds!r}") from error
 
     def to_json(self) -> dict[str, Any]:
         chains = sorted({block.chain for file in self.files for row in file.blocks for block in row})
@@ -181,6 +193,7 @@ def _natural(value: object) -> int:
 
 
 def _check(manifest: ArchiveManifest, rows: object) -> None:
+    _ = manifest.error_bounds
     if rows != manifest.num_rows:
         raise CorruptError(f"the manifest says {rows!r} rows, its files have {manifest.num_rows}")
     for file in manifest.files:

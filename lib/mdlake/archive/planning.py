@@ -51,6 +51,22 @@ def _difference(expected: pa.Schema, found: pa.Schema) -> str:
     return f"has {len(found)} columns, the first file has {len(expected)}; all files must have the same"
 
 
+def check_error_bounds(schema: pa.Schema, options: EncodeOptions) -> None:
+    """Refuses bounds on columns that are not there, or that are no floats."""
+    for name in options.error_bounds:
+        fields = [field for field in schema if field.name == name]
+        if not fields:
+            raise InvalidArgumentError(
+                f"max_error names a column that is not there; there are {schema.names}", column=name
+            )
+        for field in fields:
+            if not pa.types.is_floating(field.type):
+                raise InvalidArgumentError(
+                    f"max_error is for columns of float16, float32 or float64, this one is {field.type}; leave it out",
+                    column=name,
+                )
+
+
 def row_group_ranges(counts: Sequence[int], most: float) -> Iterator[tuple[int, int]]:
     """Ranges of row groups of at most `most` rows, or of one row group; one empty range if there are none."""
     first = rows = 0

@@ -10,6 +10,7 @@ import pyarrow as pa
 from mdlake.archive.layout import REPAIR, ArchiveManifest, BlockEntry, DataFile
 from mdlake.archive.pruning import Filter, as_expression, filter_columns, keep, passing, surviving
 from mdlake.block_row import RowDecoder, ancestors
+from mdlake.error_bounds import ErrorBound
 from mdlake.errors import CorruptError, InvalidArgumentError, StoreError, TruncatedError, advised, located
 from mdlake.lake.faults import is_missing
 from mdlake.lake.manifest import read_manifest
@@ -42,6 +43,11 @@ class Archive:
     @property
     def num_rows(self) -> int:
         return self.manifest.num_rows
+
+    @property
+    def max_error(self) -> dict[str, ErrorBound]:
+        """How far the values of some columns may lie from the source's; all others are the source's bit for bit."""
+        return {self.schema.field(i).name: bound for i, bound in self.manifest.error_bounds.items()}
 
     def to_table(self, columns: Columns = None, filter: Filter = None) -> pa.Table:
         """The rows that pass `filter`, in order, as one table.

@@ -13,10 +13,12 @@ from mdlake.encodings.formula import Formula
 from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
 from mdlake.encodings.lookup import Lookup
 from mdlake.encodings.mixed import Mixed
+from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Encoding
 from mdlake.encodings.run_length import RunLength
+from mdlake.encodings.scaled import Scaled
 from mdlake.encodings.text import FrontCoding, Lengths
 from mdlake.encodings.text_mixed import MixedText
 
@@ -36,6 +38,8 @@ STEPS: tuple[type[Encoding], ...] = (
     Formula,
     Lookup,
     Predicted,
+    Scaled,
+    Octaves,
     Lengths,
     FrontCoding,
 )

@@ -8,7 +8,7 @@ of its own, so that an estimate never decides more than one step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mdlake.encodings.chain import Chain
@@ -33,13 +33,17 @@ class Effort:
     keep: int
 
 
-def shortest(stream: Stream, effort: Effort, known: Known | None = None) -> Chain:
-    """The shortest chain found for a stream; deterministic. Never longer than any of `effort.always`."""
+def shortest(stream: Stream, effort: Effort, known: Known | None = None, path: Sequence[Encoding] = ()) -> Chain:
+    """The shortest chain found for a stream; deterministic. Never longer than any of `effort.always`.
+
+    `path`: how the caller thinks that the chain begins, a step and the steps of its first children; tried in full.
+    """
     ranked = _ranked(_facts(stream, effort, known), effort, effort.depth)
     tried = [proposal for _, proposal in ranked[: effort.keep]]
     guards = [leaf() for leaf in effort.always if not any(type(proposal) is leaf for proposal in tried)]
     chains = (_encode(proposal, stream, effort, effort.depth, known) for proposal in (*tried, *guards))
-    return min(filter(None, chains), key=len)
+    along = _follow(path, stream, effort, known) if path else None
+    return min(filter(None, (along, *chains)), key=len)
 
 
 def _facts(stream: Stream, effort: Effort, known: Known | None) -> Facts:
@@ -56,6 +60,20 @@ def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int, know
     step, children = encoded
     beside = [known.beside(len(child)) if known else None for child in children]
     return Chain(step, tuple(_descend(child, effort, depth - 1, k) for child, k in zip(children, beside, strict=True)))
+
+
+def _follow(path: Sequence[Encoding], stream: Stream, effort: Effort, known: Known | None) -> Chain | None:
+    """The stream in full by these steps, whatever they leave as if it were a stream of its own."""
+    if not path:
+        return _descend(stream, effort, effort.depth, known)
+    encoded = path[0].encode(stream, known)
+    if encoded is None:
+        return None
+    step, (first, *others) = encoded
+    beside = [known.beside(len(child)) if known else None for child in encoded[1]]
+    chain = _follow(path[1:], first, effort, beside[0])
+    rest = (_descend(child, effort, effort.depth, k) for child, k in zip(others, beside[1:], strict=True))
+    return Chain(step, (chain, *rest)) if chain else None
 
 
 def _descend(stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain:
