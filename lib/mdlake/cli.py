@@ -91,6 +91,10 @@ def encode(
         int | None, typer.Option(help="The longest chain of columns that reading one may need; 0: none.")
     ] = None,
     max_error: MaxError = None,
+    reorder: Annotated[
+        str | None,
+        typer.Option(help="none; reversible: rows may be sorted, and come back in order; free: in any order."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an archive of another source.")] = False,
     processes: Processes = 1,
     storage: Storage = None,
@@ -101,7 +105,7 @@ def encode(
     from mdlake.archive.options import EncodeOptions, fill
 
     given = {"effort": effort, "rows_per_block": rows_per_block, "columns": column, "coders": coder}
-    given["max_error"] = _error_bounds(max_error)
+    given |= {"max_error": _error_bounds(max_error), "reorder": reorder}
     places = {"source": source, "archive": archive, "overwrite": overwrite or None, "depth": depth}
     chosen = fill(EncodeOptions, options, **places, **given, storage=_storage(storage))
     with _progress("encode") as progress:
@@ -163,7 +167,7 @@ def verify(
     if report.difference:
         print(f"mdlake: whole ({counts}), but not equal to the source: {report.difference}", file=sys.stderr)
         raise typer.Exit(1)
-    compared = ", ".join((" and equal to the source", *report.within)) if report.compared else ""
+    compared = ", ".join((" and equal to the source", *report.allowed)) if report.compared else ""
     print(f"whole{compared}: {counts}")
 
 
@@ -185,6 +189,10 @@ def inspect_archive(archive: Archive, version: Version = None, storage: Storage 
         )
         for c in report.columns
     ]
+    for names, blocks in report.orders[:1]:
+        more = f" (and {len(report.orders) - 1} other ways)" if len(report.orders) > 1 else ""
+        sort = f"sorted by {', '.join(names)} in {_count(blocks, 'block row')}{more}"
+        rows.append(("order of rows", "", sort, "", f"{report.order_bytes:,}", _bits(report.order_bytes, report.rows)))
     spent = report.container_bytes + report.manifest_bytes
     rows.append(("containers and manifest", "", "", "", f"{spent:,}", _bits(spent, report.rows)))
     total = (f"{report.raw_bytes:,}", f"{report.archive_bytes:,}", _bits(report.archive_bytes, report.rows))

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mdlake.archive.choosing import shortest_row
-from mdlake.archive.layout import DATA_FOLDER, BlockEntry
+from mdlake.archive.layout import DATA_FOLDER, BlockEntry, RowOrder
 from mdlake.archive.options import EncodeOptions
 from mdlake.archive.source import join_chunks
 from mdlake.lake.store import Store
@@ -43,13 +43,17 @@ def cell_names(names: Sequence[str]) -> list[str]:
 
 @dataclass
 class DataFileWriter:
-    """Encodes block rows into one data file, held in memory while it is small and on disk when it is not."""
+    """Encodes block rows into one data file, held in memory while it is small and on disk when it is not.
+
+    Where the order of rows is stored, its block lies in the first column's cell, before that column's.
+    """
 
     schema: pa.Schema
     options: EncodeOptions
     file: IO[bytes]
     rows: list[int] = field(default_factory=list)
     blocks: list[list[BlockEntry]] = field(default_factory=list)
+    orders: list[RowOrder | None] = field(default_factory=list)
     _parquet: pq.ParquetWriter | None = None
 
     def add(self, columns: list[pa.ChunkedArray], rows: int) -> None:
@@ -57,8 +61,9 @@ class DataFileWriter:
         row = shortest_row(self.schema, [join_chunks(columns.pop(0)) for _ in self.schema], self.options)
         self.rows.append(rows)
         self.blocks.append(row.entries)
+        self.orders.append(row.order)
         if row.blocks:
-            self._write(row.blocks)
+            self._write([row.order_block + row.blocks[0], *row.blocks[1:]])
 
     def finish(self) -> tuple[list[list[BlockEntry]], int, str]:
         """Closes the file: its blocks with their offsets, its bytes, its SHA-256. (.., 0, "") if it is empty."""
@@ -96,6 +101,8 @@ class DataFileWriter:
                 chunk = footer.row_group(row).column(column)
                 end = chunk.data_page_offset + chunk.total_compressed_size
                 entries[column] = replace(entry, offset=end - entry.bytes)
+            if (order := self.orders[row]) and order.bytes:
+                self.orders[row] = replace(order, offset=entries[0].offset - order.bytes)
 
 
 @contextmanager

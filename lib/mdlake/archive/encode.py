@@ -20,6 +20,7 @@ from mdlake.archive.options import EncodeOptions
 from mdlake.archive.planning import (
     check_error_bounds,
     check_options,
+    check_reorder,
     lost_files,
     newest_archive,
     row_group_ranges,
@@ -126,6 +127,7 @@ def plan(options: EncodeOptions) -> EncodePlan:
     footers = read_footers(list_parquet(options.source, options.storage), options.storage)
     schemas, numbers = shared_schemas(footers, options.columns)
     check_error_bounds(schemas[0], options)
+    check_reorder(schemas[0], options)
     sources = tuple(SourceEntry(f.file.path, f.file.size, f.metadata.num_rows, f.sha256) for f in footers)
     lost = 0
     if previous:
@@ -191,6 +193,7 @@ def encode_table(table: pa.Table, options: EncodeOptions) -> EncodeReport:
     options = replace(options, source="")
     kept = select_columns(table.schema, options.columns)
     check_error_bounds(kept, options)
+    check_reorder(kept, options)
     table = table.select([i for i, name in enumerate(table.schema.names) if name in kept.names])
     archive = open_store(options.archive, options.storage)
     base = newest_version(archive)
@@ -276,7 +279,8 @@ def _encode_rows(
         blocks, size, sha256 = writer.finish()
         path = writer.put(archive, sha256) if size else ""
         grid = tuple(tuple(row) for row in blocks)
-        return DataFile(path, size, sha256, 0, 0, 0, tuple(writer.rows), grid)
+        orders = tuple(writer.orders) if any(writer.orders) else ()
+        return DataFile(path, size, sha256, 0, 0, 0, tuple(writer.rows), grid, orders=orders)
 
 
 def _commit(archive: Store, manifest: ArchiveManifest, base: int, replace_other: bool) -> int:

@@ -33,7 +33,10 @@ class ColumnSummary:
 
 @dataclass(frozen=True)
 class InspectReport:
-    """`container_bytes` is what the data files add to the blocks; `archive_bytes` is everything."""
+    """`container_bytes` is what the data files add to the blocks; `archive_bytes` is everything.
+
+    `orders`: by which columns rows were sorted, and in how many block rows; `order_bytes`: of the way back.
+    """
 
     archive: str
     version: int
@@ -43,12 +46,14 @@ class InspectReport:
     columns: tuple[ColumnSummary, ...]
     raw_bytes: int
     encoded_bytes: int
+    orders: tuple[tuple[tuple[str, ...], int], ...]
+    order_bytes: int
     container_bytes: int
     manifest_bytes: int
 
     @property
     def archive_bytes(self) -> int:
-        return self.encoded_bytes + self.container_bytes + self.manifest_bytes
+        return self.encoded_bytes + self.order_bytes + self.container_bytes + self.manifest_bytes
 
 
 def inspect(options: InspectOptions) -> InspectReport:
@@ -64,6 +69,9 @@ def inspect(options: InspectOptions) -> InspectReport:
         for i, field in enumerate(archive.schema)
     )
     encoded = sum(column.encoded_bytes for column in columns)
+    orders = [order for file in manifest.files for order in file.orders if order]
+    sorts = Counter(tuple(archive.schema.field(i).name for i in order.columns) for order in orders)
+    order_bytes = sum(order.bytes for order in orders)
     return InspectReport(
         archive=archive.store.url,
         version=archive.version,
@@ -73,7 +81,9 @@ def inspect(options: InspectOptions) -> InspectReport:
         columns=columns,
         raw_bytes=sum(column.raw_bytes for column in columns),
         encoded_bytes=encoded,
-        container_bytes=sum(file.bytes for file in manifest.files) - encoded,
+        orders=tuple(sorts.most_common()),
+        order_bytes=order_bytes,
+        container_bytes=sum(file.bytes for file in manifest.files) - encoded - order_bytes,
         manifest_bytes=archive.store.head(manifest_path(archive.version)).size,
     )
 

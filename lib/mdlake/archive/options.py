@@ -20,6 +20,7 @@ _STORAGE = {"help": "an option of the object store under obstore's name, as endp
 _MAX_ERROR = {"help": "a bound on a float column's error, as temp=0.01 or price=1e-3:rel; by default there is none"}
 _ARCHIVE = "the archive: a folder or a URL"
 _VERSION = "a version of the archive; by default the newest"
+REORDERS = ("none", "reversible", "free")
 COMPRESSIONS = ("zstd", "snappy", "gzip", "brotli", "lz4", "none")  # Parquet's
 _PLAIN = {int: "a whole number", str: "a text", bool: "true or false", tuple: "a list of texts", Mapping: "a table"}
 
@@ -37,8 +38,9 @@ class EncodeOptions:
     keep, all by default. `coders`: entropy coders that may be used, those of the effort by default. `depth`: how
     many columns, one coded with the other, may have to be read before one (0: every column alone; no bound by default).
     `max_error`: how far a float column's values may lie from the source's, by name, as `Absolute(0.01)` or 0.01, as
-    `Relative(1e-3)` or "1e-3:rel"; all others are kept bit for bit. `overwrite`: allow a new version of an archive that
-    was made from something else.
+    `Relative(1e-3)` or "1e-3:rel"; all others are kept bit for bit. `reorder`: whether the rows of a block row may be
+    sorted where that is shorter: `reversible` with the way back stored, or `free`, and restored as they were sorted.
+    `overwrite`: allow a new version of an archive that was made from something else.
     """
 
     source: str = option("a Parquet file, a folder of them, or a URL")
@@ -50,6 +52,7 @@ class EncodeOptions:
     coders: tuple[str, ...] | None = option("entropy coders that may be used; by default those of the effort", None)
     depth: int | None = option("the longest chain of columns that reading one may need; 0: none, by default any", None)
     max_error: ErrorBounds = field(default_factory=dict, hash=False, metadata=_MAX_ERROR)
+    reorder: str = option("none; reversible: rows may be sorted, and come back in order; free: in any order", "none")
     overwrite: bool = option("replace an archive of another source", False)
     storage: Storage = field(default_factory=dict, repr=False, compare=False, metadata=_STORAGE)
 
@@ -59,6 +62,8 @@ class EncodeOptions:
                 raise InvalidArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.depth is not None and self.depth < 0:
             raise InvalidArgumentError(f"depth must be at least 0, not {self.depth}")
+        if self.reorder not in REORDERS:
+            raise InvalidArgumentError(f"reorder {self.reorder!r} is unknown; choose one of {', '.join(REORDERS)}")
         _ = self.error_bounds  # refuses what is no bound
 
     @property
@@ -80,6 +85,7 @@ class EncodeOptions:
             "coders": list(self.coders) if self.coders is not None else None,
             **({"depth": self.depth} if self.depth is not None else {}),
             **({"max_error": {n: str(bound) for n, bound in self.error_bounds.items()}} if self.max_error else {}),
+            **({"reorder": self.reorder} if self.reorder != "none" else {}),
         }
 
 

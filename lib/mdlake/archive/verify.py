@@ -1,6 +1,7 @@
 """verify: prove that an archive is whole and, given its source, that it equals it bit for bit. plan -> tasks -> commit.
 
-Columns that were encoded with a `max_error` are compared within that, unless equal bits are demanded of them too.
+Columns that were encoded with a `max_error` are compared within that, unless equal bits are demanded of them too. Where
+the archive has given up the order of rows, the source's are sorted in the same way first.
 Every data file is hashed, every block decoded. Rows are compared by position, so the source may be the original,
 a restored copy, or any other cutting of the same rows into files. Memory holds one block row of each.
 """
@@ -14,14 +15,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mdlake.archive.compare import first_difference
-from mdlake.archive.layout import REPAIR, ArchiveManifest, DataFile
+from mdlake.archive.layout import REPAIR, ArchiveManifest, DataFile, RowOrder
 from mdlake.archive.loss import first_beyond
 from mdlake.archive.options import VerifyOptions
 from mdlake.archive.planning import select_columns
 from mdlake.archive.reader import Archive, check_size, read_blocks
+from mdlake.archive.reorder import key_ranks, sorted_rows, take
 from mdlake.archive.source import Footer, RowStream, SourceRows, read_footers
 from mdlake.archive.spread import Progress, Task, spread
 from mdlake.engine import Engine
@@ -79,7 +83,7 @@ class VerifyPlan:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """`ok`: whole and, if a source was given, equal to it. `within`: what was only compared within a bound."""
+    """`ok`: whole and, if a source was given, equal to it. `allowed`: what was not demanded to be equal."""
 
     archive: str
     version: int
@@ -89,7 +93,7 @@ class VerifyReport:
     archive_bytes: int
     compared: bool
     difference: Difference | None
-    within: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -150,7 +154,7 @@ def commit(planned: VerifyPlan, results: Sequence[VerifyResult]) -> VerifyReport
         archive_bytes=sum(file.bytes for file in manifest.files),
         compared=compared,
         difference=planned.difference or next(iter(found), None),
-        within=() if not compared or planned.options.exact else _within(manifest),
+        allowed=_allowed(manifest, planned.options.exact) if compared else (),
     )
 
 
@@ -158,18 +162,29 @@ def _compare_rows(task: VerifyTask, stream: RowStream) -> Difference | None:
     for row, rows in enumerate(task.file.rows):
         arrays = read_blocks(task.archive, task.file, task.schema, row, range(len(task.schema)))
         spans, expected = stream.take(rows)
+        moved = _sorted_alike(expected, task.file.order(row))
+        expected = expected if moved is None else [take(array, moved) for array in expected]
         for i, (column, ours, theirs) in enumerate(zip(task.schema, arrays, expected, strict=True)):
             bound = task.error_bounds.get(i)
             at = first_difference(ours, theirs) if bound is None else first_beyond(theirs, ours, bound)
             if at is not None:
-                return _difference(*spans.locate(at), column.name, theirs, ours, at, bound)
+                place = at if moved is None or at >= len(moved) else int(moved[at])
+                return _difference(*spans.locate(place), column.name, theirs, ours, at, bound)
     return None
 
 
-def _within(manifest: ArchiveManifest) -> tuple[str, ...]:
-    return tuple(
-        f"column {manifest.schema.field(i).name!r} {told(bound)}" for i, bound in manifest.error_bounds.items()
-    )
+def _sorted_alike(source: Sequence[pa.Array], order: RowOrder | None) -> NDArray[np.int64] | None:
+    """Where the source's rows lie when sorted as the archive's are; None if those are in the source's order."""
+    ranks = key_ranks(source, order.columns) if order and not order.bytes else None
+    return None if ranks is None else sorted_rows(ranks)
+
+
+def _allowed(manifest: ArchiveManifest, exact: bool) -> tuple[str, ...]:
+    bounds = {} if exact else manifest.error_bounds
+    near = (f"column {manifest.schema.field(i).name!r} {told(bound)}" for i, bound in bounds.items())
+    orders = [order for file in manifest.files for order in file.orders]
+    moved = sum(order is not None and not order.bytes for order in orders)
+    return (*near, *([f"the rows of {moved} block rows sorted, their order given up"] if moved else []))
 
 
 def _check_hash(store: Store, file: DataFile) -> None:
