@@ -22,6 +22,7 @@ from mdlake.encodings import ENCODINGS, Encoding
 from mdlake.encodings.chain import Chain
 from mdlake.encodings.facts import Facts, hashable
 from mdlake.encodings.formula import HOW
+from mdlake.encodings.interpolated import Interpolated
 from mdlake.encodings.known import Known
 from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.plain import Constant
@@ -86,6 +87,10 @@ def by_encoding() -> Iterator[tuple[str, pa.Array, bytes]]:
     for kind in (Kind.F16, Kind.F32, Kind.F64):
         grid = Octaves(16, -8)
         stream = grid.values(np.arange(-150, 150), kind)
+        smooth = Interpolated(Scaled(25, 3), 4)
+        turns = smooth.run(300, lambda guess, places: -(guess >> 3) + places % 3 - 1)[0]
+        series = smooth.grid.values(turns, kind)
+        yield f"interpolated_grid_{kind.name.lower()}", as_arrow(series), block_of(series, one_step(smooth, series))
         yield f"octaves_grid_{kind.name.lower()}", as_arrow(stream), block_of(stream, one_step(grid, stream))
 
 
@@ -94,6 +99,8 @@ def proposals(encoding: type[Encoding], facts: Facts) -> Iterator[Encoding]:
     yield from encoding.propose(facts)
     if encoding is Scaled and facts.kind.is_float:
         yield from (Scaled(25, 2), Scaled(1, -2))
+    if encoding is Interpolated and facts.kind.is_float:
+        yield Interpolated(Scaled(1, 2), 3)
     if encoding is Octaves and facts.kind.is_float:
         yield Octaves(1, 0)
     if encoding is Predicted and facts.kind.is_integer:

@@ -12,6 +12,7 @@ from mdlake.encodings.bit_fields import BitSplit
 from mdlake.encodings.chain import Budget, Chain, read_chain
 from mdlake.encodings.facts import Facts
 from mdlake.encodings.floats import Decimal
+from mdlake.encodings.interpolated import Interpolated
 from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.protocol import Shape
 from mdlake.encodings.scaled import Scaled
@@ -22,13 +23,14 @@ from mdlake.wire import Reader, Writer
 
 TAKES = {name: [Kind.U8, Kind.U16, Kind.U32, Kind.U64] for name in ("bit_pack", "bit_split", "buckets")}
 TAKES |= {"zigzag": [Kind.I8, Kind.I16, Kind.I32, Kind.I64], "decimal": [Kind.F16, Kind.F32, Kind.F64]}
-TAKES |= {name: TAKES["decimal"] for name in ("scaled", "octaves")}
+TAKES |= {name: TAKES["decimal"] for name in ("scaled", "octaves", "interpolated")}
 TAKES |= {"float_bits": TAKES["decimal"], "byte_planes": NUMERIC}
 TAKES |= {name: [k for k in Kind if k.is_integer] for name in ("delta", "frame_of_reference")}
 CONFIGURATIONS: dict[str, list[Encoding]] = {
     "decimal": [Decimal(digits) for digits in (0, 2, 15)],
     "bit_split": [BitSplit(low) for low in (1, 3, 7)],
     "scaled": [Scaled(), Scaled(25, 2), Scaled(7, -3), Scaled(1, 300)],
+    "interpolated": [Interpolated(Scaled(1, 2), 3), Interpolated(Scaled(1, 20), 1 << 20)],
     "octaves": [Octaves(), Octaves(377, -20), Octaves(1 << 40, -1100)],
 }
 
@@ -119,7 +121,7 @@ def test_numbers_and_names_are_unique_and_never_change() -> None:
         *((12, "dictionary"), (13, "bit_pack"), (14, "bit_split"), (15, "byte_planes"), (16, "buckets")),
         *((17, "decimal"), (18, "float_bits"), (19, "lengths"), (20, "front_coding"), (21, "mixed")),
         *((22, "text_mixed"), (23, "formula"), (24, "predicted"), (25, "lookup")),
-        *((27, "scaled"), (29, "octaves")),
+        *((27, "scaled"), (29, "octaves"), (30, "interpolated")),
     ]
 
 

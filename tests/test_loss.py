@@ -84,6 +84,26 @@ def test_awkward_values_among_ordinary_ones(dtype: str, bound: ErrorBound) -> No
     assert_honoured(source, found.array, bound)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_smooth_series_takes_a_fraction_of_a_bit_for_each_value(dtype: str) -> None:
+    t = np.arange(20_000)
+    values = (20 + 8 * np.sin(t / 700) + 3 * np.sin(t / 93)).astype(dtype)
+    values[5000:5010] = np.nan
+    source = pa.array(values, mask=t % 997 == 0)
+    found = approximate(source, Absolute(0.01))
+    assert_honoured(source, found.array, Absolute(0.01))
+    data = block.encode_array(found.array, path=found.path)
+    assert first_difference(block.decode_array(data, source.type, length=len(t)), found.array) is None
+    assert 8 * len(data) < 0.5 * len(t)
+
+
+def test_a_walk_within_a_wide_bound_changes_seldom() -> None:
+    walk = np.random.default_rng(2).normal(0, 1, 20_000).cumsum()
+    found = approximate(pa.array(walk), Absolute(10.0))
+    assert_honoured(pa.array(walk), found.array, Absolute(10.0))
+    assert np.count_nonzero(np.diff(found.array.to_numpy())) < 20_000 / 50
+
+
 def readings(rows: int = 4000) -> pa.Table:
     random = np.random.default_rng(5)
     return pa.table(

@@ -1,9 +1,10 @@
 """The loss that an error bound allows: a column's values replaced by near ones that take fewer bytes.
 
-Candidates, of which the shortest is kept: for an absolute bound an even grid of step 2 x limit, one that fits
-the decimals that the column has, and a finer one on which the series stays where it is while it may; for a relative
-bound a grid in the logarithm. Every value is then checked: one that would not honour the bound keeps its bits. Only
-operations that IEEE 754 rounds alike on every machine, so the same column gives the same bytes everywhere.
+Candidates, of which the shortest is kept. For an absolute bound: an even grid of step 2 x limit; one that fits the
+decimals that the column has; a finer one on which the series stays where it is while it may; one on which it is what
+interpolation foretells while it may. For a relative bound: a grid that is even in the logarithm. Every value is then
+checked: one that would not honour the bound keeps its bits. Only operations that IEEE 754 rounds alike on every
+machine, so the same column gives the same bytes everywhere.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from mdlake import block
 from mdlake.encodings import Encoding
 from mdlake.encodings.floats import LARGEST_EXACT, MAX_DIGITS, decimal_digits, exact_decimals
+from mdlake.encodings.interpolated import Interpolated
 from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.scaled import MAX_DIGITS as MAX_POWER
 from mdlake.encodings.scaled import Scaled
@@ -30,6 +32,7 @@ from mdlake.streams import bits_of, kind_of
 _SAMPLE = 8192
 _WASTE = 0.99
 _MANY = 1000
+_FINER = 8
 _BELOW = 1 - 2.0**-50
 
 
@@ -95,6 +98,22 @@ def _candidates(values: np.ndarray, bound: ErrorBound) -> Iterator[tuple[np.ndar
         integers = np.zeros(len(values), np.int64)
         hold(values.astype(np.float64), limit * _BELOW, fine.step, integers)
         yield fine.values(integers, kind), fine
+    if len(values) and (finer := _grid(limit / _FINER)):
+        smooth = Interpolated(finer, max(1, math.floor(2 * limit / finer.step)))
+        yield finer.values(_interpolated(values.astype(np.float64), limit * _BELOW, smooth), kind), smooth
+
+
+def _interpolated(values: NDArray[np.float64], limit: float, smooth: Interpolated) -> NDArray[np.int64]:
+    """Integers on the grid within the limit of values: as foretold where that is near enough, else steps from it."""
+    unit = smooth.grid.step
+
+    def correction(guess: NDArray[np.int64], places: NDArray[np.intp]) -> NDArray[np.int64]:
+        with np.errstate(all="ignore"):
+            steps = np.rint((values[places] / unit - guess) / smooth.step)
+            needed = (np.abs(values[places] - guess * unit) > limit) & (np.abs(steps) < LARGEST_EXACT / smooth.step)
+            return np.where(needed, steps, 0.0).astype(np.int64)
+
+    return smooth.run(len(values), correction)[0]
 
 
 def _grid(widest: float) -> Scaled | None:

@@ -11,6 +11,7 @@ from mdlake.encodings.dictionary import Dictionary
 from mdlake.encodings.floats import Decimal, FloatBits
 from mdlake.encodings.formula import Formula
 from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
+from mdlake.encodings.interpolated import Interpolated
 from mdlake.encodings.lookup import Lookup
 from mdlake.encodings.mixed import Mixed
 from mdlake.encodings.octaves import Octaves
@@ -40,6 +41,7 @@ STEPS: tuple[type[Encoding], ...] = (
     Predicted,
     Scaled,
     Octaves,
+    Interpolated,
     Lengths,
     FrontCoding,
 )
