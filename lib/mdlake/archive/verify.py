@@ -184,7 +184,8 @@ def _allowed(manifest: ArchiveManifest, exact: bool) -> tuple[str, ...]:
     near = (f"column {manifest.schema.field(i).name!r} {told(bound)}" for i, bound in bounds.items())
     orders = [order for file in manifest.files for order in file.orders]
     moved = sum(order is not None and not order.bytes for order in orders)
-    return (*near, *([f"the rows of {moved} block rows sorted, their order given up"] if moved else []))
+    blocks = sum(len(file.rows) for file in manifest.files)
+    return (*near, *([f"rows sorted, their order given up, in {moved} of {blocks} block rows"] if moved else []))
 
 
 def _check_hash(store: Store, file: DataFile) -> None:
