@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> None:
         report = commit(planned, list(SparkEngine(spark.sparkContext, "verify").map(run, planned.tasks)))
     if report.difference is not None:
         sys.exit(f"verify: {report.difference}")
-    against = " and equals the source bit for bit" if report.compared else ""
+    against = ", ".join((" and equals the source bit for bit", *report.allowed)) if report.compared else ""
     print(f"verify: version {report.version} is whole{against}: {report.rows:,} rows, {report.blocks} blocks")
 
 

@@ -22,15 +22,18 @@ from mdlake.encodings import ENCODINGS, Encoding
 from mdlake.encodings.chain import Chain
 from mdlake.encodings.facts import Facts, hashable
 from mdlake.encodings.formula import HOW
+from mdlake.encodings.interpolated import Interpolated
 from mdlake.encodings.known import Known
 from mdlake.encodings.lookup import keys_of
+from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.partition import Partition
 from mdlake.encodings.plain import Constant
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Shape
+from mdlake.encodings.scaled import Scaled
 from mdlake.expressions import Expression
 from mdlake.parents import Column
-from mdlake.streams import Stream, Strings, kind_of, numbers
+from mdlake.streams import Kind, Stream, Strings, kind_of, numbers
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -83,26 +86,43 @@ def by_encoding() -> Iterator[tuple[str, pa.Array, bytes]]:
         for place, stream in enumerate(sample_streams()):
             known = beside(len(stream))
             for number, proposal in enumerate(proposals(encoding, Facts(stream, len(stream), known))):
-                valid = np.ones(len(stream), np.uint8)
-                chain = one_step(proposal, stream, known)
-                chains = [(Shape.of(valid), Chain(Constant(b"\x01"))), (Shape.of(stream), chain)]
                 name = f"{encoding.name}_{place}_{kind_of(stream).name.lower()}_{number}"
-                yield name, as_arrow(stream), assemble(len(stream), chains, (0, 1) if chain.needs else ())
+                yield name, as_arrow(stream), block_of(stream, one_step(proposal, stream, known))
+    for kind in (Kind.F16, Kind.F32, Kind.F64):
+        grid = Octaves(16, -8)
+        stream = grid.values(np.arange(-150, 150), kind)
+        smooth = Interpolated(Scaled(25, 3), 4)
+        turns = smooth.run(300, lambda guess, places: -(guess >> 3) + places % 3 - 1)[0]
+        series = smooth.grid.values(turns, kind)
+        yield f"interpolated_grid_{kind.name.lower()}", as_arrow(series), block_of(series, one_step(smooth, series))
+        yield f"octaves_grid_{kind.name.lower()}", as_arrow(stream), block_of(stream, one_step(grid, stream))
 
 
 def proposals(encoding: type[Encoding], facts: Facts) -> Iterator[Encoding]:
-    """What an encoding proposes; of those that want longer series, every kind."""
+    """What an encoding proposes; of those that want longer series, every kind; grids by name."""
     yield from encoding.propose(facts)
     if encoding is Partition and facts.kind.is_unsigned:
         yield from (Partition((0,)), Partition((1, 0)))
+    if encoding is Scaled and facts.kind.is_float:
+        yield from (Scaled(25, 2), Scaled(1, -2))
+    if encoding is Interpolated and facts.kind.is_float:
+        yield Interpolated(Scaled(1, 2), 3)
+    if encoding is Octaves and facts.kind.is_float:
+        yield Octaves(1, 0)
     if encoding is Predicted and facts.kind.is_integer:
         experts = ((0, 2, 0), (1, 1, 3), (2, 3, 4), (3, 1, 0), (4, 2, 1))
         yield from (Predicted(Predictor((one,)), (0, 1)) for one in experts)
         yield Predicted(Predictor(experts, (1, 5), 6), (0, 1))
 
 
-def one_step(proposal: Encoding, stream: Stream, known: Known) -> Chain:
-    encoded = in_three(proposal, stream, known) if isinstance(proposal, Partition) else proposal.encode(stream, known)
+def block_of(stream: Stream, chain: Chain) -> bytes:
+    valid = Shape.of(np.ones(len(stream), np.uint8)), Chain(Constant(b"\x01"))
+    return assemble(len(stream), [valid, (Shape.of(stream), chain)], (0, 1) if chain.needs else ())
+
+
+def one_step(proposal: Encoding, stream: Stream, known: Known | None = None) -> Chain:
+    partition = isinstance(proposal, Partition) and known
+    encoded = in_three(proposal, stream, known) if partition else proposal.encode(stream, known)
     plain = ENCODINGS[0]()
     assert encoded is not None
     children = [plain.encode(child) for child in encoded[1]]

@@ -2,8 +2,8 @@
 
     python tests/make_golden_archive.py
 
-`tests/golden/archive-v<version>/` is an archive of every type, two versions of it, and `expected.arrow` what the
-newest holds (Arrow IPC). A folder that exists is left as it is.
+`tests/golden/archive-v<version>/` is an archive, two versions of it, and `expected.arrow` what the newest holds
+(Arrow IPC): for format 1 of every type, for format 2 with rows that were sorted. A folder that exists is left as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import mdlake
 from mdlake.lake.manifest import FORMAT
-from tests.tables import every_type
+from tests.tables import followers
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -23,9 +23,9 @@ def write(folder: Path) -> None:
     if folder.exists():
         print(f"{folder} exists: a golden archive is never changed")
         return
-    table = every_type()
-    mdlake.encode(table, str(folder), "fast", rows_per_block=4)
-    mdlake.encode(table, str(folder), "max", rows_per_block=5, overwrite=True)
+    table = followers(600)
+    mdlake.encode(table, str(folder), "fast", rows_per_block=400, reorder="reversible")
+    mdlake.encode(table, str(folder), "max", rows_per_block=300, reorder="reversible", depth=0, overwrite=True)
     with pa.OSFile(str(folder / "expected.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
     print(f"wrote {folder}")

@@ -26,6 +26,23 @@ def every_type() -> pa.Table:
     return pa.Table.from_arrays(list(columns.values()), schema=schema)
 
 
+def followers(rows: int) -> pa.Table:
+    """Columns of several types that follow a key, in no order; one has its own values and nulls."""
+    random = np.random.default_rng(3)
+    key = random.integers(0, 12, rows)
+    code = random.integers(0, 1 << 40, 12)
+    return pa.table(
+        {
+            "key": pa.array([f"key {k}" for k in key]).dictionary_encode(),
+            "name": [f"a name that follows {k * k % 7} and {k}" for k in key],
+            "code": code[key],
+            "view": pa.array([f"view of {k % 5} from {code[k]}" for k in key], pa.string_view()),
+            "list": [[float(k), None] for k in key],
+            "own": pa.array(random.integers(0, 50, rows), mask=key == 3),
+        }
+    )
+
+
 def odd_names() -> pa.Table:
     """Names that are duplicate, differ only by case, or are hard to spell."""
     names = [

@@ -69,6 +69,23 @@ def test_inspect_accounts_for_every_byte(source: Path, tmp_path: Path) -> None:
         assert text in said
 
 
+def test_a_loss_and_another_order_are_asked_for_and_told(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    key = random.integers(0, 9, 5000)
+    table = pa.table({"k": key, "name": [f"name {k * k}" for k in key], "a=b": random.normal(0, 1, 5000)})
+    source, archive = tmp_path / "s.parquet", tmp_path / "a"
+    pq.write_table(table, source)
+    ok("encode", source, archive, "--max-error", "a=b=0.01", "--reorder", "free", "--effort", "fast")
+    shown = " ".join(ok("inspect", archive).split())
+    assert "max error 0.01" in shown and "sorted by" in shown and "order of rows" in shown
+    said = ok("verify", archive, source)
+    assert (
+        "equal to the source, column 'a=b' within 0.01, rows sorted, their order given up, in 1 of 1 block rows" in said
+    )
+    refused = mdlake_command("verify", archive, source, "--exact")
+    assert refused.returncode == 1 and "column 'a=b'" in refused.stderr
+
+
 def test_errors_are_one_line_and_exit_code_one(source: Path, tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("no Parquet at all, but long enough")
     for arguments, message in (
@@ -76,6 +93,9 @@ def test_errors_are_one_line_and_exit_code_one(source: Path, tmp_path: Path) -> 
         (("encode", tmp_path / "text.parquet", tmp_path / "a"), "not a Parquet file"),
         (("encode", source, tmp_path / "a", "--effort", "heroic"), "effort 'heroic' is unknown"),
         (("encode", source, tmp_path / "a", "--coder", "magic"), "coder 'magic' is unknown"),
+        (("encode", source, tmp_path / "a", "--max-error", "f"), "--max-error takes COLUMN=BOUND, 'f' has no '='"),
+        (("encode", source, tmp_path / "a", "--max-error", "t=1"), "column 't': max_error is for columns of float16"),
+        (("encode", source, tmp_path / "a", "--reorder", "up"), "choose one of none, reversible, free"),
         (("encode", source, tmp_path / "a", "--storage", "secret"), "KEY=VALUE"),
         (("encode", source, tmp_path / "a", "--storage", "bogus=1"), "no storage option 'bogus'"),
         (("restore", tmp_path / "nowhere", tmp_path / "r"), "no manifest"),

@@ -12,7 +12,10 @@ from mdlake.encodings.bit_fields import BitSplit
 from mdlake.encodings.chain import Budget, Chain, read_chain
 from mdlake.encodings.facts import Facts
 from mdlake.encodings.floats import Decimal
+from mdlake.encodings.interpolated import Interpolated
+from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.protocol import Shape
+from mdlake.encodings.scaled import Scaled
 from mdlake.errors import CorruptError, MdlakeError
 from mdlake.kernels import bits
 from mdlake.streams import Kind, Stream, Strings, kind_of, same
@@ -20,8 +23,16 @@ from mdlake.wire import Reader, Writer
 
 TAKES = {name: [Kind.U8, Kind.U16, Kind.U32, Kind.U64] for name in ("bit_pack", "bit_split", "buckets")}
 TAKES |= {"zigzag": [Kind.I8, Kind.I16, Kind.I32, Kind.I64], "decimal": [Kind.F16, Kind.F32, Kind.F64]}
+TAKES |= {name: TAKES["decimal"] for name in ("scaled", "octaves", "interpolated")}
 TAKES |= {"float_bits": TAKES["decimal"], "byte_planes": NUMERIC}
 TAKES |= {name: [k for k in Kind if k.is_integer] for name in ("delta", "frame_of_reference")}
+CONFIGURATIONS: dict[str, list[Encoding]] = {
+    "decimal": [Decimal(digits) for digits in (0, 2, 15)],
+    "bit_split": [BitSplit(low) for low in (1, 3, 7)],
+    "scaled": [Scaled(), Scaled(25, 2), Scaled(7, -3), Scaled(1, 300)],
+    "interpolated": [Interpolated(Scaled(1, 2), 3), Interpolated(Scaled(1, 20), 1 << 20)],
+    "octaves": [Octaves(), Octaves(377, -20), Octaves(1 << 40, -1100)],
+}
 
 
 def written(encoding: Encoding, stream: Stream) -> tuple[bytes, Chain] | None:
@@ -69,9 +80,7 @@ def test_a_step_gives_back_streams_it_did_not_propose_itself_for(name: str, stre
     encoding = next(e for e in STEPS if e.name == name)
     if kind_of(stream) not in TAKES[name]:
         stream = stream.view(np.uint8).copy().repeat(8)[: 8 * len(stream)].view(TAKES[name][-1].dtype)
-    configurations = [Decimal(digits) for digits in (0, 2, 15)] if encoding is Decimal else [encoding()]
-    if name == "bit_split":
-        configurations = [BitSplit(low) for low in (1, 3, 7)]
+    configurations = CONFIGURATIONS.get(name, [encoding()])
     taken = [assert_round_trip(configuration, stream) for configuration in configurations]
     assert any(taken) or name == "bit_pack"  # values of more than 56 bits cannot be packed
 
@@ -111,8 +120,8 @@ def test_numbers_and_names_are_unique_and_never_change() -> None:
         *((7, "lzw"), (8, "delta"), (9, "zigzag"), (10, "frame_of_reference"), (11, "run_length")),
         *((12, "dictionary"), (13, "bit_pack"), (14, "bit_split"), (15, "byte_planes"), (16, "buckets")),
         *((17, "decimal"), (18, "float_bits"), (19, "lengths"), (20, "front_coding"), (21, "mixed")),
-        *((22, "text_mixed"), (23, "formula"), (24, "predicted"), (25, "lookup"), (28, "fields"), (29, "words")),
-        *((30, "rans_order1"), (31, "split")),
+        *((22, "text_mixed"), (23, "formula"), (24, "predicted"), (25, "lookup"), (26, "partition"), (27, "scaled")),
+        *((28, "fields"), (29, "words"), (30, "rans_order1"), (31, "split"), (32, "octaves"), (33, "interpolated")),
     ]
 
 

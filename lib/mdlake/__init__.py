@@ -14,6 +14,7 @@ from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
+from mdlake.error_bounds import Absolute, Relative
 from mdlake.errors import (
     ConflictError,
     CorruptError,
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
+    "Absolute",
     "ConflictError",
     "CorruptError",
     "InvalidArgumentError",
     "MdlakeError",
+    "Relative",
     "StoreError",
     "TruncatedError",
     "UnsupportedVersionError",
@@ -66,7 +69,7 @@ def encode(
         processes: how many files are encoded at once; if above 1, a script calls this under
             `if __name__ == "__main__":`, because each process imports the script.
         storage: credentials and endpoint under obstore's names; else the environment's.
-        options: other fields of `mdlake.archive.options.EncodeOptions`.
+        options: other fields of `mdlake.archive.options.EncodeOptions`, such as `max_error={"temp": Absolute(0.01)}`.
 
     Raises:
         InvalidArgumentError, StoreError, ConflictError, CorruptError, TruncatedError.

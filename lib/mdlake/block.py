@@ -9,7 +9,7 @@ comes first, sizes are counted before they are allocated, and whatever is wrong 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,7 +92,11 @@ class BlockDescription:
 
 
 def encode_array(
-    array: pa.Array, effort: str = "default", coders: tuple[str, ...] | None = None, beside: Beside | None = None
+    array: pa.Array,
+    effort: str = "default",
+    coders: tuple[str, ...] | None = None,
+    beside: Beside | None = None,
+    path: Sequence[Encoding] = (),
 ) -> bytes:
     """One Arrow array of any type that Parquet can carry, as a block. Deterministic.
 
@@ -100,6 +104,7 @@ def encode_array(
         effort: one of `EFFORTS`: how hard to search.
         coders: the entropy coders that may be used (names of `CODERS`); None: those of the effort.
         beside: columns of the same rows that a reader will have; None: the block can be read alone.
+        path: how a chain for the values may begin, where the caller knows what they are; tried beside the search.
 
     Raises:
         InvalidArgumentError: an unknown effort or coder, or a type that no block can hold.
@@ -111,7 +116,8 @@ def encode_array(
         else None
     )
     for role, stream in flatten(array):
-        chains.append((Shape.of(stream), shortest(stream, chosen, _known_for(role, len(stream), known, valid))))
+        steps = path if role == "values" else ()
+        chains.append((Shape.of(stream), shortest(stream, chosen, _known_for(role, len(stream), known, valid), steps)))
         valid = numbers(stream).view(bool) if role == "validity" else valid
     needed = frozenset[int]().union(*(chain.needs for _, chain in chains))
     return assemble(len(array), chains, beside.columns[: max(needed) + 1] if beside and needed else ())
@@ -155,10 +161,15 @@ def decode_array(
 
 
 def decode_values(
-    data: bytes | memoryview, *, dtype: np.dtype | type, length: int, max_bytes: int = MAX_BYTES
+    data: bytes | memoryview,
+    *,
+    dtype: np.dtype | type,
+    length: int,
+    crc32: int | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> np.ndarray:
     """The array of shape [length] that `encode_values` was given; raises as `decode_array`."""
-    streams = _Streams(_read(data, length, max_bytes)[1], None, length)
+    streams = _Streams(_read(data, length, max_bytes, crc32)[1], None, length)
     values = numbers(streams.take(kind_of(np.empty(0, dtype)), length, "values"))
     streams.finish()
     return values

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import pyarrow as pa
 
 from mdlake import block
 from mdlake.block import Beside
+from mdlake.encodings import Encoding
 from mdlake.errors import CorruptError, located
 from mdlake.parents import Column
 from mdlake.search.relations import Reach, Relation, Relations, relate
 
+NO_PATHS: Mapping[int, Sequence[Encoding]] = MappingProxyType({})
 _REACH = {"default": Reach(sample=8192, static=True), "max": Reach()}
 
 
@@ -25,6 +28,7 @@ def encode_row(
     effort: str = "default",
     coders: tuple[str, ...] | None = None,
     depth: int | None = None,
+    paths: Mapping[int, Sequence[Encoding]] = NO_PATHS,
 ) -> Iterable[tuple[int, pa.Array, bytes]]:
     """The blocks of a block row as they are made: the column's position, its array, its block.
 
@@ -33,6 +37,7 @@ def encode_row(
     Args:
         depth: how many columns, one coded with the other, may have to be read before one: 0 for every column alone,
             None for as many as make it short.
+        paths: by position, how the chain of a column's values may begin, where the caller knows what they are.
     """
     known: list[Column | None] = [None] * len(columns)
     relations = Relations(tuple(range(len(columns))), (Relation(),) * len(columns))
@@ -52,7 +57,7 @@ def encode_row(
         )
         array, columns[position] = columns[position], pa.nulls(0)
         with located(column=schema.field(position).name):
-            data = block.encode_array(array, effort, coders, beside)
+            data = block.encode_array(array, effort, coders, beside, paths.get(position, ()))
         yield position, array, data
 
 

@@ -40,6 +40,12 @@ OptionsFile = Annotated[
 ]
 Processes = Annotated[int, typer.Option("--processes", "-p", min=1, help="How many files to work on at once.")]
 Version = Annotated[int | None, typer.Option("--version", help="A version of the archive; by default the newest.")]
+MaxError = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN=BOUND", help="A float column may differ so much: temp=0.01, price=1e-3:rel; repeatable."
+    ),
+]
 Column = Annotated[list[str] | None, typer.Option("--column", help="A column to keep; repeatable (in TOML: columns).")]
 
 
@@ -84,6 +90,11 @@ def encode(
     depth: Annotated[
         int | None, typer.Option(help="The longest chain of columns that reading one may need; 0: none.")
     ] = None,
+    max_error: MaxError = None,
+    reorder: Annotated[
+        str | None,
+        typer.Option(help="none; reversible: rows may be sorted, and come back in order; free: in any order."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an archive of another source.")] = False,
     processes: Processes = 1,
     storage: Storage = None,
@@ -94,6 +105,7 @@ def encode(
     from mdlake.archive.options import EncodeOptions, fill
 
     given = {"effort": effort, "rows_per_block": rows_per_block, "columns": column, "coders": coder}
+    given |= {"max_error": _error_bounds(max_error), "reorder": reorder}
     places = {"source": source, "archive": archive, "overwrite": overwrite or None, "depth": depth}
     chosen = fill(EncodeOptions, options, **places, **given, storage=_storage(storage))
     with _progress("encode") as progress:
@@ -138,6 +150,7 @@ def verify(
     archive: Archive,
     source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Compare with this, bit for bit.")] = None,
     version: Version = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Demand equal bits of columns with a max error too.")] = False,
     processes: Processes = 1,
     storage: Storage = None,
     options: OptionsFile = None,
@@ -146,7 +159,7 @@ def verify(
     from mdlake.archive import verify as verb
     from mdlake.archive.options import VerifyOptions, fill
 
-    given = {"archive": archive, "source": source, "version": version}
+    given = {"archive": archive, "source": source, "version": version, "exact": exact or None}
     chosen = fill(VerifyOptions, options, **given, storage=_storage(storage))
     with _progress("verify") as progress:
         report = verb.verify(chosen, LocalEngine(processes), progress)
@@ -154,7 +167,8 @@ def verify(
     if report.difference:
         print(f"mdlake: whole ({counts}), but not equal to the source: {report.difference}", file=sys.stderr)
         raise typer.Exit(1)
-    print(f"whole{' and equal to the source' if report.compared else ''}: {counts}")
+    compared = ", ".join((" and equal to the source", *report.allowed)) if report.compared else ""
+    print(f"whole{compared}: {counts}")
 
 
 @app.command("inspect")
@@ -165,9 +179,20 @@ def inspect_archive(archive: Archive, version: Version = None, storage: Storage 
 
     report = verb.inspect(fill(InspectOptions, archive=archive, version=version, storage=_storage(storage)))
     rows = [
-        (c.name, c.type, c.chain, f"{c.raw_bytes:,}", f"{c.encoded_bytes:,}", f"{c.bits_per_value:.2f}")
+        (
+            c.name,
+            _typed(c.type, c.max_error),
+            c.chain,
+            f"{c.raw_bytes:,}",
+            f"{c.encoded_bytes:,}",
+            f"{c.bits_per_value:.2f}",
+        )
         for c in report.columns
     ]
+    for names, blocks in report.orders[:1]:
+        more = f" (and {len(report.orders) - 1} other ways)" if len(report.orders) > 1 else ""
+        sort = f"sorted by {', '.join(names)} in {_count(blocks, 'block row')}{more}"
+        rows.append(("order of rows", "", sort, "", f"{report.order_bytes:,}", _bits(report.order_bytes, report.rows)))
     spent = report.container_bytes + report.manifest_bytes
     rows.append(("containers and manifest", "", "", "", f"{spent:,}", _bits(spent, report.rows)))
     total = (f"{report.raw_bytes:,}", f"{report.archive_bytes:,}", _bits(report.archive_bytes, report.rows))
@@ -234,6 +259,14 @@ def unpack(
     print(f"unpacked {_size(size)} of weights to {goal}")
 
 
+def _error_bounds(pairs: list[str] | None) -> dict[str, str] | None:
+    if not pairs:
+        return None
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise InvalidArgumentError(f"--max-error takes COLUMN=BOUND, {wrong[0]!r} has no '='")
+    return {column: bound for column, _, bound in (pair.rpartition("=") for pair in pairs)}
+
+
 def _storage(pairs: list[str] | None) -> dict[str, str] | None:
     if not pairs:
         return None
@@ -272,6 +305,11 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], tota
     if not console.is_terminal:
         console = Console(width=200)  # into a file or a pipe: do not squeeze
     console.print(table)
+
+
+def _typed(kind: str, max_error: str) -> str:
+    """A column's type, and how far its values may be off."""
+    return f"{kind}, max error {max_error}" if max_error else kind
 
 
 def _size(count: int) -> str:

@@ -17,11 +17,10 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mdlake import block
-from mdlake.archive.bounds import bounds
-from mdlake.archive.layout import DATA_FOLDER, BlockEntry
+from mdlake.archive.choosing import shortest_row
+from mdlake.archive.layout import DATA_FOLDER, BlockEntry, RowOrder
+from mdlake.archive.options import EncodeOptions
 from mdlake.archive.source import join_chunks
-from mdlake.block_row import encode_row
 from mdlake.lake.store import Store
 
 _IN_MEMORY = 64 << 20
@@ -44,28 +43,27 @@ def cell_names(names: Sequence[str]) -> list[str]:
 
 @dataclass
 class DataFileWriter:
-    """Encodes block rows into one data file, held in memory while it is small and on disk when it is not."""
+    """Encodes block rows into one data file, held in memory while it is small and on disk when it is not.
+
+    Where the order of rows is stored, its block lies in the first column's cell, before that column's.
+    """
 
     schema: pa.Schema
-    effort: str
-    coders: tuple[str, ...] | None
-    depth: int | None
+    options: EncodeOptions
     file: IO[bytes]
     rows: list[int] = field(default_factory=list)
     blocks: list[list[BlockEntry]] = field(default_factory=list)
+    orders: list[RowOrder | None] = field(default_factory=list)
     _parquet: pq.ParquetWriter | None = None
 
     def add(self, columns: list[pa.ChunkedArray], rows: int) -> None:
         """Encodes one block row. Takes the columns out of the list, so that each is freed when it is encoded."""
-        arrays = [join_chunks(columns.pop(0)) for _ in self.schema]
-        encoded: dict[int, bytes] = {}
-        entries: dict[int, BlockEntry] = {}
-        for position, array, data in encode_row(self.schema, arrays, self.effort, self.coders, self.depth):
-            encoded[position], entries[position] = data, _entry(array, data)
+        row = shortest_row(self.schema, [join_chunks(columns.pop(0)) for _ in self.schema], self.options)
         self.rows.append(rows)
-        self.blocks.append([entries[position] for position in range(len(self.schema))])
-        if encoded:
-            self._write([encoded[position] for position in range(len(self.schema))])
+        self.blocks.append(row.entries)
+        self.orders.append(row.order)
+        if row.blocks:
+            self._write([row.order_block + row.blocks[0], *row.blocks[1:]])
 
     def finish(self) -> tuple[list[list[BlockEntry]], int, str]:
         """Closes the file: its blocks with their offsets, its bytes, its SHA-256. (.., 0, "") if it is empty."""
@@ -103,22 +101,15 @@ class DataFileWriter:
                 chunk = footer.row_group(row).column(column)
                 end = chunk.data_page_offset + chunk.total_compressed_size
                 entries[column] = replace(entry, offset=end - entry.bytes)
+            if (order := self.orders[row]) and order.bytes:
+                self.orders[row] = replace(order, offset=entries[0].offset - order.bytes)
 
 
 @contextmanager
-def data_file_writer(
-    schema: pa.Schema, effort: str, coders: tuple[str, ...] | None, depth: int | None
-) -> Iterator[DataFileWriter]:
+def data_file_writer(schema: pa.Schema, options: EncodeOptions) -> Iterator[DataFileWriter]:
     """A writer of one data file; its scratch space is gone afterwards."""
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as scratch:
-        yield DataFileWriter(schema, effort, coders, depth, scratch)
-
-
-def _entry(array: pa.Array, data: bytes) -> BlockEntry:
-    low, high = bounds(array)
-    described = block.describe(data)
-    place = (0, len(data), described.crc32, array.nbytes, array.null_count)
-    return BlockEntry(*place, described.chain, low, high, described.parents)
+        yield DataFileWriter(schema, options, scratch)
 
 
 def _parquet_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:

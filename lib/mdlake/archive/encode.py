@@ -18,7 +18,9 @@ from mdlake.archive.data_file import data_file_writer
 from mdlake.archive.layout import ArchiveManifest, DataFile, SourceEntry
 from mdlake.archive.options import EncodeOptions
 from mdlake.archive.planning import (
+    check_error_bounds,
     check_options,
+    check_reorder,
     lost_files,
     newest_archive,
     row_group_ranges,
@@ -124,6 +126,8 @@ def plan(options: EncodeOptions) -> EncodePlan:
     previous = newest_archive(archive, base)
     footers = read_footers(list_parquet(options.source, options.storage), options.storage)
     schemas, numbers = shared_schemas(footers, options.columns)
+    check_error_bounds(schemas[0], options)
+    check_reorder(schemas[0], options)
     sources = tuple(SourceEntry(f.file.path, f.file.size, f.metadata.num_rows, f.sha256) for f in footers)
     lost = 0
     if previous:
@@ -188,6 +192,8 @@ def encode_table(table: pa.Table, options: EncodeOptions) -> EncodeReport:
     check_options(options)
     options = replace(options, source="")
     kept = select_columns(table.schema, options.columns)
+    check_error_bounds(kept, options)
+    check_reorder(kept, options)
     table = table.select([i for i, name in enumerate(table.schema.names) if name in kept.names])
     archive = open_store(options.archive, options.storage)
     base = newest_version(archive)
@@ -267,13 +273,14 @@ def _table_rows(table: pa.Table, options: EncodeOptions) -> Iterator[tuple[list[
 def _encode_rows(
     pieces: Iterator[tuple[list[pa.ChunkedArray], int]], schema: pa.Schema, options: EncodeOptions, archive: Store
 ) -> DataFile:
-    with data_file_writer(schema, options.effort, options.coders, options.depth) as writer:
+    with data_file_writer(schema, options) as writer:
         for arrays, rows in pieces:
             writer.add(arrays, rows)
         blocks, size, sha256 = writer.finish()
         path = writer.put(archive, sha256) if size else ""
         grid = tuple(tuple(row) for row in blocks)
-        return DataFile(path, size, sha256, 0, 0, 0, tuple(writer.rows), grid)
+        orders = tuple(writer.orders) if any(writer.orders) else ()
+        return DataFile(path, size, sha256, 0, 0, 0, tuple(writer.rows), grid, orders=orders)
 
 
 def _commit(archive: Store, manifest: ArchiveManifest, base: int, replace_other: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mdlake.archive.layout import BlockEntry
 from mdlake.archive.options import InspectOptions
@@ -17,7 +17,10 @@ _PARAMETERS = re.compile(r"\[[^\]]*\]")  # of an encoding in a chain: they diffe
 
 @dataclass(frozen=True)
 class ColumnSummary:
-    """One column: the chain of encodings that most of its bytes have, its Arrow bytes, its blocks' bytes."""
+    """One column: the chain of encodings that most of its bytes have, its Arrow bytes, its blocks' bytes.
+
+    `max_error`: how far its values may lie from the source's, empty if they are the source's bit for bit.
+    """
 
     name: str
     type: str
@@ -25,11 +28,15 @@ class ColumnSummary:
     raw_bytes: int
     encoded_bytes: int
     bits_per_value: float
+    max_error: str = ""
 
 
 @dataclass(frozen=True)
 class InspectReport:
-    """`container_bytes` is what the data files add to the blocks; `archive_bytes` is everything."""
+    """`container_bytes` is what the data files add to the blocks; `archive_bytes` is everything.
+
+    `orders`: by which columns rows were sorted, and in how many block rows; `order_bytes`: of the way back.
+    """
 
     archive: str
     version: int
@@ -39,12 +46,14 @@ class InspectReport:
     columns: tuple[ColumnSummary, ...]
     raw_bytes: int
     encoded_bytes: int
+    orders: tuple[tuple[tuple[str, ...], int], ...]
+    order_bytes: int
     container_bytes: int
     manifest_bytes: int
 
     @property
     def archive_bytes(self) -> int:
-        return self.encoded_bytes + self.container_bytes + self.manifest_bytes
+        return self.encoded_bytes + self.order_bytes + self.container_bytes + self.manifest_bytes
 
 
 def inspect(options: InspectOptions) -> InspectReport:
@@ -53,10 +62,16 @@ def inspect(options: InspectOptions) -> InspectReport:
     manifest = archive.manifest
     rows = [row for file in manifest.files for row in file.blocks]
     columns = tuple(
-        _summary(field.name, str(field.type), [row[i] for row in rows], manifest.num_rows)
+        replace(
+            _summary(field.name, str(field.type), [row[i] for row in rows], manifest.num_rows),
+            max_error=str(manifest.error_bounds.get(i, "")),
+        )
         for i, field in enumerate(archive.schema)
     )
     encoded = sum(column.encoded_bytes for column in columns)
+    orders = [order for file in manifest.files for order in file.orders if order]
+    sorts = Counter(tuple(archive.schema.field(i).name for i in order.columns) for order in orders)
+    order_bytes = sum(order.bytes for order in orders)
     return InspectReport(
         archive=archive.store.url,
         version=archive.version,
@@ -66,7 +81,9 @@ def inspect(options: InspectOptions) -> InspectReport:
         columns=columns,
         raw_bytes=sum(column.raw_bytes for column in columns),
         encoded_bytes=encoded,
-        container_bytes=sum(file.bytes for file in manifest.files) - encoded,
+        orders=tuple(sorts.most_common()),
+        order_bytes=order_bytes,
+        container_bytes=sum(file.bytes for file in manifest.files) - encoded - order_bytes,
         manifest_bytes=archive.store.head(manifest_path(archive.version)).size,
     )
 

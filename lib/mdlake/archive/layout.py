@@ -13,8 +13,9 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from mdlake.errors import CorruptError
-from mdlake.lake.manifest import FORMAT, decode_schema, encode_schema
+from mdlake.error_bounds import ErrorBound, error_bound
+from mdlake.errors import CorruptError, InvalidArgumentError
+from mdlake.lake.manifest import FORMAT, IN_ORDER, decode_schema, encode_schema
 
 DATA_FOLDER = "data"
 _DATA_PATH = re.compile(rf"{DATA_FOLDER}/[0-9a-f]{{32}}\.parquet")
@@ -40,11 +41,25 @@ class BlockEntry:
 
 
 @dataclass(frozen=True)
+class RowOrder:
+    """By which columns the rows of a block row were sorted, and where the block lies that has the way back.
+
+    0 bytes: the original order was given up.
+    """
+
+    columns: tuple[int, ...]
+    offset: int
+    bytes: int
+    crc32: int
+
+
+@dataclass(frozen=True)
 class DataFile:
     """One Parquet file of blocks: `blocks[block row][column]`.
 
     `path` is empty where there is nothing to store: no rows, or no columns. The rows are those of the row
-    groups `first_row_group` up to `end_row_group` of the lineage's file `source`.
+    groups `first_row_group` up to `end_row_group` of the lineage's file `source`. `orders[block row]`: None where
+    the rows are in their order; empty where all are.
     """
 
     path: str
@@ -56,6 +71,11 @@ class DataFile:
     rows: tuple[int, ...]
     blocks: tuple[tuple[BlockEntry, ...], ...]
     schema: int = 0  # index into ArchiveManifest.schemas
+    orders: tuple[RowOrder | None, ...] = ()
+
+    def order(self, row: int) -> RowOrder | None:
+        """How the rows of block row `row` were reordered, if they were."""
+        return self.orders[row] if self.orders else None
 
 
 @dataclass(frozen=True)
@@ -86,12 +106,23 @@ class ArchiveManifest:
     def num_rows(self) -> int:
         return sum(sum(file.rows) for file in self.files)
 
+    @property
+    def error_bounds(self) -> dict[int, ErrorBound]:
+        """By position, how far the values of a column may lie from its source's; the others are exact."""
+        bounds = self.options.get("max_error", {})
+        try:
+            return {
+                i: error_bound(bounds[column.name]) for i, column in enumerate(self.schema) if column.name in bounds
+            }
+        except (InvalidArgumentError, TypeError) as error:
+            raise CorruptError(f"the manifest has a max_error that is none: {bounds!r}") from error
+
     def to_json(self) -> dict[str, Any]:
         chains = sorted({block.chain for file in self.files for row in file.blocks for block in row})
         numbers = {chain: number for number, chain in enumerate(chains)}
         return {
             "kind": "archive",
-            "format": FORMAT,
+            "format": FORMAT if any(o and o.bytes for file in self.files for o in file.orders) else IN_ORDER,
             "schema": encode_schema(self.schemas[0]),
             "other_schemas": [encode_schema(schema) for schema in self.schemas[1:]],
             "columns": [f"{column.name}: {column.type}" for column in self.schema],
@@ -128,6 +159,8 @@ def file_to_json(file: DataFile, chains: Mapping[str, int]) -> dict[str, Any]:
     metrics = {name: [[getattr(block, name) for block in row] for row in grid] for name in _METRICS}
     if any(block.parents for row in grid for block in row):
         metrics["parents"] = [[list(block.parents) for block in row] for row in grid]
+    if any(file.orders):
+        metrics["order"] = [[list(o.columns), o.offset, o.bytes, o.crc32] if o else [] for o in file.orders]
     return {
         "path": file.path,
         "size": file.bytes,
@@ -155,7 +188,20 @@ def file_from_json(item: Mapping[str, Any], chains: Sequence[str], columns: int)
     )
     source, first, end = (_natural(number) for number in item["source"])
     size, schema = _natural(item["size"]), _natural(item["schema"])
-    return DataFile(item["path"], size, item["sha256"], source, first, end, rows, blocks, schema)
+    orders = tuple(_order(order, columns) for order in item.get("order", ()))
+    if orders and len(orders) != len(rows):
+        raise CorruptError(f"'order' of {item['path']!r} is not of {len(rows)} block rows")
+    return DataFile(item["path"], size, item["sha256"], source, first, end, rows, blocks, schema, orders)
+
+
+def _order(item: Sequence[Any], columns: int) -> RowOrder | None:
+    if not item:
+        return None
+    keys, offset, size, crc32 = item
+    order = RowOrder(tuple(map(_natural, keys)), *map(_natural, (offset, size, crc32)))
+    if not order.columns or max(order.columns) >= columns:
+        raise CorruptError(f"the manifest has rows sorted by {keys!r}, which are not its columns")
+    return order
 
 
 def _block(grids: Mapping[str, Any], chains: Sequence[str], block_row: int, column: int) -> BlockEntry:
@@ -181,6 +227,7 @@ def _natural(value: object) -> int:
 
 
 def _check(manifest: ArchiveManifest, rows: object) -> None:
+    _ = manifest.error_bounds
     if rows != manifest.num_rows:
         raise CorruptError(f"the manifest says {rows!r} rows, its files have {manifest.num_rows}")
     for file in manifest.files:
@@ -188,6 +235,9 @@ def _check(manifest: ArchiveManifest, rows: object) -> None:
             raise CorruptError(f"the manifest names {file.path!r}, which is no data file")
         if file.schema >= len(manifest.schemas) or (manifest.sources and file.source >= len(manifest.sources)):
             raise CorruptError(f"the manifest refers to a schema or source that it lacks, for {file.path!r}")
+        for order in filter(None, file.orders):
+            if order.offset + order.bytes > file.bytes:
+                raise CorruptError(f"the manifest places the order of rows outside of {file.path!r}")
         for block in (block for row in file.blocks for block in row):
             if block.offset + block.bytes > file.bytes or block.nulls > max(file.rows):
                 raise CorruptError(f"the manifest places a block outside of {file.path!r}")

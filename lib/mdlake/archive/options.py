@@ -11,12 +11,16 @@ from datetime import timedelta
 from types import NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from mdlake.errors import InvalidArgumentError
+from mdlake.error_bounds import Absolute, ErrorBound, Relative, error_bound
+from mdlake.errors import InvalidArgumentError, located
 
 Storage = Mapping[str, str]
+ErrorBounds = Mapping[str, ErrorBound | float | str]
 _STORAGE = {"help": "an option of the object store under obstore's name, as endpoint=URL"}
+_MAX_ERROR = {"help": "a bound on a float column's error, as temp=0.01 or price=1e-3:rel; by default there is none"}
 _ARCHIVE = "the archive: a folder or a URL"
 _VERSION = "a version of the archive; by default the newest"
+REORDERS = ("none", "reversible", "free")
 COMPRESSIONS = ("zstd", "snappy", "gzip", "brotli", "lz4", "none")  # Parquet's
 _PLAIN = {int: "a whole number", str: "a text", bool: "true or false", tuple: "a list of texts", Mapping: "a table"}
 
@@ -33,6 +37,9 @@ class EncodeOptions:
     A block row has at most `rows_per_block` rows and about `bytes_per_block` Arrow bytes. `columns`: names to
     keep, all by default. `coders`: entropy coders that may be used, those of the effort by default. `depth`: how
     many columns, one coded with the other, may have to be read before one (0: every column alone; no bound by default).
+    `max_error`: how far a float column's values may lie from the source's, by name, as `Absolute(0.01)` or 0.01, as
+    `Relative(1e-3)` or "1e-3:rel"; all others are kept bit for bit. `reorder`: whether the rows of a block row may be
+    sorted where that is shorter: `reversible` with the way back stored, or `free`, and restored as they were sorted.
     `overwrite`: allow a new version of an archive that was made from something else.
     """
 
@@ -44,6 +51,8 @@ class EncodeOptions:
     columns: tuple[str, ...] | None = option("columns to keep; by default all", None)
     coders: tuple[str, ...] | None = option("entropy coders that may be used; by default those of the effort", None)
     depth: int | None = option("the longest chain of columns that reading one may need; 0: none, by default any", None)
+    max_error: ErrorBounds = field(default_factory=dict, hash=False, metadata=_MAX_ERROR)
+    reorder: str = option("none; reversible: rows may be sorted, and come back in order; free: in any order", "none")
     overwrite: bool = option("replace an archive of another source", False)
     storage: Storage = field(default_factory=dict, repr=False, compare=False, metadata=_STORAGE)
 
@@ -53,6 +62,18 @@ class EncodeOptions:
                 raise InvalidArgumentError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.depth is not None and self.depth < 0:
             raise InvalidArgumentError(f"depth must be at least 0, not {self.depth}")
+        if self.reorder not in REORDERS:
+            raise InvalidArgumentError(f"reorder {self.reorder!r} is unknown; choose one of {', '.join(REORDERS)}")
+        _ = self.error_bounds  # refuses what is no bound
+
+    @property
+    def error_bounds(self) -> dict[str, ErrorBound]:
+        """`max_error` by column, each bound as what it is."""
+        found = {}
+        for name, bound in self.max_error.items():
+            with located(column=name):
+                found[name] = error_bound(bound)
+        return found
 
     def recorded(self) -> dict[str, Any]:
         """The options that decide what is in the archive, as the manifest records them."""
@@ -63,6 +84,8 @@ class EncodeOptions:
             "columns": list(self.columns) if self.columns is not None else None,
             "coders": list(self.coders) if self.coders is not None else None,
             **({"depth": self.depth} if self.depth is not None else {}),
+            **({"max_error": {n: str(bound) for n, bound in self.error_bounds.items()}} if self.max_error else {}),
+            **({"reorder": self.reorder} if self.reorder != "none" else {}),
         }
 
 
@@ -86,12 +109,18 @@ class RestoreOptions:
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """Check every byte of an archive and, if there is a `source`, compare with it bit for bit."""
+    """Check every byte of an archive and, if there is a `source`, compare with it: bit for bit, but columns with a
+    `max_error` within that, unless `exact`."""
 
     archive: str = option(_ARCHIVE)
     source: str | None = option("Parquet to compare with, bit for bit; by default the archive is only checked", None)
     version: int | None = option(_VERSION, None)
+    exact: bool = option("demand equal bits of columns with a max_error too", False)
     storage: Storage = field(default_factory=dict, repr=False, compare=False, metadata=_STORAGE)
+
+    def __post_init__(self) -> None:
+        if self.exact and self.source is None:
+            raise InvalidArgumentError("exact compares with a source; name one")
 
 
 @dataclass(frozen=True)
@@ -161,8 +190,9 @@ def _days(name: str, days: Any) -> timedelta:
 def _check_type(name: str, value: Any, hint: Any) -> None:
     parts = get_args(hint) if get_origin(hint) is UnionType else (hint,)
     kinds = [_kind(part) for part in parts]
-    texts = value if isinstance(value, tuple) else value.values() if isinstance(value, Mapping) else ()
-    if any(_fits(value, kind) for kind in kinds) and all(isinstance(text, str) for text in texts):
+    items = value if isinstance(value, tuple) else value.values() if isinstance(value, Mapping) else ()
+    allowed = (str, int, float, Absolute, Relative) if hint == ErrorBounds else str
+    if any(_fits(value, kind) for kind in kinds) and all(isinstance(item, allowed) for item in items):
         return
     expected = " or ".join(str(_PLAIN.get(kind, kind.__name__)) for kind in kinds if kind is not NoneType)
     shown = "" if Mapping in kinds else f", not {value!r}"  # a table may hold secrets

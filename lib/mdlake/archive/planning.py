@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from mdlake import block
 from mdlake.archive.layout import DATA_FOLDER, REPAIR, ArchiveManifest
 from mdlake.archive.options import EncodeOptions
-from mdlake.archive.source import Footer
+from mdlake.archive.reorder import take
+from mdlake.archive.source import Footer, join_chunks
 from mdlake.errors import InvalidArgumentError, advised, located
 from mdlake.lake.manifest import read_manifest
 from mdlake.lake.store import Store
@@ -49,6 +51,30 @@ def _difference(expected: pa.Schema, found: pa.Schema) -> str:
         if not one.equals(other):
             return f"column {i} is {other}, in the first file it is {one}; all files must have the same columns"
     return f"has {len(found)} columns, the first file has {len(expected)}; all files must have the same"
+
+
+def check_error_bounds(schema: pa.Schema, options: EncodeOptions) -> None:
+    """Refuses bounds on columns that are not there, or that are no floats."""
+    for name in options.error_bounds:
+        fields = [field for field in schema if field.name == name]
+        if not fields:
+            raise InvalidArgumentError(
+                f"max_error names a column that is not there; there are {schema.names}", column=name
+            )
+        for field in fields:
+            if not pa.types.is_floating(field.type):
+                raise InvalidArgumentError(
+                    f"max_error is for columns of float16, float32 or float64, this one is {field.type}; leave it out",
+                    column=name,
+                )
+
+
+def check_reorder(schema: pa.Schema, options: EncodeOptions) -> None:
+    """Refuses types whose rows cannot be put in another order, before anything is read."""
+    if options.reorder != "none":
+        for field, column in zip(schema, schema.empty_table().columns, strict=True):
+            with located(column=field.name):
+                take(join_chunks(column), np.zeros(0, np.int64))
 
 
 def row_group_ranges(counts: Sequence[int], most: float) -> Iterator[tuple[int, int]]:

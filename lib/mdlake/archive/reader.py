@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
-from mdlake.archive.layout import REPAIR, ArchiveManifest, BlockEntry, DataFile
+from mdlake.archive.layout import REPAIR, ArchiveManifest, BlockEntry, DataFile, RowOrder
 from mdlake.archive.pruning import Filter, as_expression, filter_columns, keep, passing, surviving
+from mdlake.archive.reorder import original_rows, take
+from mdlake.block import decode_values
 from mdlake.block_row import RowDecoder, ancestors
+from mdlake.error_bounds import ErrorBound
 from mdlake.errors import CorruptError, InvalidArgumentError, StoreError, TruncatedError, advised, located
 from mdlake.lake.faults import is_missing
 from mdlake.lake.manifest import read_manifest
@@ -42,6 +46,11 @@ class Archive:
     @property
     def num_rows(self) -> int:
         return self.manifest.num_rows
+
+    @property
+    def max_error(self) -> dict[str, ErrorBound]:
+        """How far the values of some columns may lie from the source's; all others are the source's bit for bit."""
+        return {self.schema.field(i).name: bound for i, bound in self.manifest.error_bounds.items()}
 
     def to_table(self, columns: Columns = None, filter: Filter = None) -> pa.Table:
         """The rows that pass `filter`, in order, as one table.
@@ -115,10 +124,22 @@ def read_blocks(store: Store, file: DataFile, schema: pa.Schema, row: int, colum
         blocks = dict(zip(needed, _fetch(store, file, [entries[column] for column in needed]), strict=True))
         crcs = {column: entries[column].crc32 for column in needed}
         decoder = RowDecoder(schema, file.rows[row], blocks, crcs, parents)
-        return [_checked(decoder.column(column), entries[column], schema.field(column)) for column in columns]
+        arrays = [_checked(decoder.column(column), entries[column], schema.field(column)) for column in columns]
+        return _in_order(store, file, row, arrays)
 
 
-def _fetch(store: Store, file: DataFile, entries: Sequence[BlockEntry]) -> list[memoryview]:
+def _in_order(store: Store, file: DataFile, row: int, arrays: list[pa.Array]) -> list[pa.Array]:
+    """The arrays with their rows in the original order, if it was stored."""
+    order = file.order(row)
+    if order is None or not order.bytes:
+        return arrays
+    (data,) = _fetch(store, file, [order])
+    ranks = decode_values(data, dtype=np.uint32, length=file.rows[row], crc32=order.crc32)
+    rows = original_rows(ranks)
+    return [take(array, rows) for array in arrays]
+
+
+def _fetch(store: Store, file: DataFile, entries: Sequence[BlockEntry | RowOrder]) -> list[memoryview]:
     starts, lengths = [entry.offset for entry in entries], [entry.bytes for entry in entries]
     try:
         parts = store.get_ranges(file.path, starts, lengths)

@@ -1,5 +1,7 @@
 """verify: prove that an archive is whole and, given its source, that it equals it bit for bit. plan -> tasks -> commit.
 
+Columns that were encoded with a `max_error` are compared within that, unless equal bits are demanded of them too. Where
+the archive has given up the order of rows, the source's are sorted in the same way first.
 Every data file is hashed, every block decoded. Rows are compared by position, so the source may be the original,
 a restored copy, or any other cutting of the same rows into files. Memory holds one block row of each.
 """
@@ -13,16 +15,21 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mdlake.archive.compare import first_difference
-from mdlake.archive.layout import REPAIR, DataFile
+from mdlake.archive.layout import REPAIR, ArchiveManifest, DataFile, RowOrder
+from mdlake.archive.loss import first_beyond
 from mdlake.archive.options import VerifyOptions
 from mdlake.archive.planning import select_columns
 from mdlake.archive.reader import Archive, check_size, read_blocks
+from mdlake.archive.reorder import key_ranks, sorted_rows, take
 from mdlake.archive.source import Footer, RowStream, SourceRows, read_footers
 from mdlake.archive.spread import Progress, Task, spread
 from mdlake.engine import Engine
+from mdlake.error_bounds import ErrorBound, told
 from mdlake.errors import CorruptError, advised, located
 from mdlake.lake.dataset import list_parquet
 from mdlake.lake.store import Store, open_store
@@ -38,6 +45,7 @@ class VerifyTask(Task):
     file: DataFile
     schema: pa.Schema
     source: tuple[SourceRows, ...] | None
+    error_bounds: Mapping[int, ErrorBound]
 
     @property
     def name(self) -> str:
@@ -75,7 +83,7 @@ class VerifyPlan:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """`ok`: whole and, if a source was given, equal to it."""
+    """`ok`: whole and, if a source was given, equal to it. `allowed`: what was not demanded to be equal."""
 
     archive: str
     version: int
@@ -85,6 +93,7 @@ class VerifyReport:
     archive_bytes: int
     compared: bool
     difference: Difference | None
+    allowed: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -105,6 +114,7 @@ def plan(options: VerifyOptions) -> VerifyPlan:
     if options.source is not None:
         footers = read_footers(list_parquet(options.source, options.storage), options.storage)
         difference = _compare_schemas(archive, footers) or _compare_counts(archive, footers)
+    bounds = {} if options.exact else manifest.error_bounds
     starts = _starts([footer.metadata.num_rows for footer in footers])
     tasks, first = [], 0
     for file in manifest.files:
@@ -112,7 +122,7 @@ def plan(options: VerifyOptions) -> VerifyPlan:
         source = None
         if options.source is not None and difference is None:
             source = tuple(_rows_between(footers, starts, options.storage, first, first + rows))
-        tasks.append(VerifyTask(archive.store, file, manifest.schemas[file.schema], source))
+        tasks.append(VerifyTask(archive.store, file, manifest.schemas[file.schema], source, bounds))
         first += rows
     return VerifyPlan(options, archive, tuple(tasks), difference)
 
@@ -134,7 +144,7 @@ def run(task: VerifyTask) -> VerifyResult:
 def commit(planned: VerifyPlan, results: Sequence[VerifyResult]) -> VerifyReport:
     """The first difference in row order, or none."""
     found = [result.difference for result in results if result.difference]
-    manifest = planned.archive.manifest
+    manifest, compared = planned.archive.manifest, planned.options.source is not None
     return VerifyReport(
         archive=planned.archive.store.url,
         version=planned.archive.version,
@@ -142,8 +152,9 @@ def commit(planned: VerifyPlan, results: Sequence[VerifyResult]) -> VerifyReport
         files=len(manifest.files),
         blocks=sum(len(row) for file in manifest.files for row in file.blocks),
         archive_bytes=sum(file.bytes for file in manifest.files),
-        compared=planned.options.source is not None,
+        compared=compared,
         difference=planned.difference or next(iter(found), None),
+        allowed=_allowed(manifest, planned.options.exact) if compared else (),
     )
 
 
@@ -151,11 +162,30 @@ def _compare_rows(task: VerifyTask, stream: RowStream) -> Difference | None:
     for row, rows in enumerate(task.file.rows):
         arrays = read_blocks(task.archive, task.file, task.schema, row, range(len(task.schema)))
         spans, expected = stream.take(rows)
-        for column, ours, theirs in zip(task.schema, arrays, expected, strict=True):
-            at = first_difference(ours, theirs)
+        moved = _sorted_alike(expected, task.file.order(row))
+        expected = expected if moved is None else [take(array, moved) for array in expected]
+        for i, (column, ours, theirs) in enumerate(zip(task.schema, arrays, expected, strict=True)):
+            bound = task.error_bounds.get(i)
+            at = first_difference(ours, theirs) if bound is None else first_beyond(theirs, ours, bound)
             if at is not None:
-                return _difference(*spans.locate(at), column.name, theirs, ours, at)
+                place = at if moved is None or at >= len(moved) else int(moved[at])
+                return _difference(*spans.locate(place), column.name, theirs, ours, at, bound)
     return None
+
+
+def _sorted_alike(source: Sequence[pa.Array], order: RowOrder | None) -> NDArray[np.int64] | None:
+    """Where the source's rows lie when sorted as the archive's are; None if those are in the source's order."""
+    ranks = key_ranks(source, order.columns) if order and not order.bytes else None
+    return None if ranks is None else sorted_rows(ranks)
+
+
+def _allowed(manifest: ArchiveManifest, exact: bool) -> tuple[str, ...]:
+    bounds = {} if exact else manifest.error_bounds
+    near = (f"column {manifest.schema.field(i).name!r} {told(bound)}" for i, bound in bounds.items())
+    orders = [order for file in manifest.files for order in file.orders]
+    moved = sum(order is not None and not order.bytes for order in orders)
+    blocks = sum(len(file.rows) for file in manifest.files)
+    return (*near, *([f"rows sorted, their order given up, in {moved} of {blocks} block rows"] if moved else []))
 
 
 def _check_hash(store: Store, file: DataFile) -> None:
@@ -217,9 +247,12 @@ def _rows_between(
         at += 1
 
 
-def _difference(url: str, row: int, column: str, theirs: pa.Array, ours: pa.Array, at: int) -> Difference:
+def _difference(
+    url: str, row: int, column: str, theirs: pa.Array, ours: pa.Array, at: int, bound: ErrorBound | None
+) -> Difference:
     source, archive = (_shown(array, at) for array in (theirs, ours))
-    return Difference(url, column, row, f"the source has {source}, the archive {archive}")
+    rule = f", which is not {told(bound)}" if bound else ""
+    return Difference(url, column, row, f"the source has {source}, the archive {archive}{rule}")
 
 
 def _shown(array: pa.Array, at: int) -> str:

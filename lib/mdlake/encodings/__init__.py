@@ -12,13 +12,16 @@ from mdlake.encodings.fields import Fields
 from mdlake.encodings.floats import Decimal, FloatBits
 from mdlake.encodings.formula import Formula
 from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
+from mdlake.encodings.interpolated import Interpolated
 from mdlake.encodings.lookup import Lookup
 from mdlake.encodings.mixed import Mixed
+from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.partition import Partition
 from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Encoding
 from mdlake.encodings.run_length import RunLength
+from mdlake.encodings.scaled import Scaled
 from mdlake.encodings.split import Split
 from mdlake.encodings.text import FrontCoding, Lengths
 from mdlake.encodings.text_mixed import MixedText
@@ -53,6 +56,9 @@ STEPS: tuple[type[Encoding], ...] = (
     Lookup,
     Partition,
     Predicted,
+    Scaled,
+    Octaves,
+    Interpolated,
     Lengths,
     FrontCoding,
     Fields,

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mdlake.encodings.exceptions import put_back, split
 from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
@@ -43,15 +44,8 @@ class Decimal(Encoding):
         stream = numbers(stream)
         if not kind_of(stream).is_float:
             return None
-        integers, exact = exact_decimals(stream, self.digits)
-        missed = np.flatnonzero(~exact)
-        if len(missed):  # an exception repeats the integer before it, so that it disturbs no pattern
-            last_exact = np.maximum.accumulate(np.where(exact, np.arange(len(stream)), 0))
-            integers = integers[last_exact]
-        gaps = np.diff(missed, prepend=-1).astype(np.uint32) if len(stream) < 1 << 32 else None
-        if gaps is None:
-            return None
-        return Decimal(self.digits, len(missed)), (integers, gaps, bits_of(stream)[missed])
+        children = split(stream, *exact_decimals(stream, self.digits))
+        return (Decimal(self.digits, len(children[1])), children) if children else None
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
         return (
@@ -63,10 +57,7 @@ class Decimal(Encoding):
     def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         integers, gaps, bits = map(numbers, children)
         values = _divide(integers, self.digits, shape.kind)
-        positions = np.cumsum(gaps, dtype=np.int64) - 1
-        if self.exceptions and (int(gaps.min()) < 1 or int(positions[-1]) >= shape.count):
-            raise CorruptError(f"an exception lies outside the {shape.count} values")
-        values.view(shape.kind.unsigned.dtype)[positions] = bits
+        put_back(values, gaps, bits)
         return values
 
     def write(self, writer: Writer) -> None:

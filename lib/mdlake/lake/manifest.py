@@ -32,7 +32,9 @@ from mdlake.errors import (
 )
 from mdlake.lake.store import Store
 
-FORMAT = 1
+FORMAT = 2
+IN_ORDER = 1
+"""Manifests say the lowest format that has what they hold: 1, unless the order of rows is stored in blocks."""
 FOLDER = "_manifest"  # with `_`: readers of Parquet folders (Arrow, Spark) skip it
 KINDS = ("shards", "archive")
 _NAME = re.compile(rf"{FOLDER}/(\d{{20}})\.json")
@@ -58,7 +60,7 @@ def shards_manifest(
     """The manifest of a folder of Parquet files. `options` and `source` must hold no secrets and no times."""
     return {
         "kind": "shards",
-        "format": FORMAT,
+        "format": IN_ORDER,
         "schema": encode_schema(schema),
         "rows": sum(file.rows for file in files),
         "files": [vars(file) for file in files],
@@ -144,7 +146,7 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
     checksum = manifest.pop("checksum", None)
     if checksum != _checksum(manifest):
         raise CorruptError("the manifest's checksum does not match its content")
-    if version != FORMAT or manifest.get("kind") not in KINDS:
+    if version not in (IN_ORDER, FORMAT) or manifest.get("kind") not in KINDS:
         raise CorruptError(f"not a manifest: format {version!r}, kind {manifest.get('kind')!r}")
     return manifest
 

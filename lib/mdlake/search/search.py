@@ -8,7 +8,7 @@ of its own, so that an estimate never decides more than one step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mdlake.encodings.chain import Chain
@@ -38,16 +38,18 @@ class Effort:
     keep: int
 
 
-def shortest(stream: Stream, effort: Effort, known: Known | None = None) -> Chain:
+def shortest(stream: Stream, effort: Effort, known: Known | None = None, path: Sequence[Encoding] = ()) -> Chain:
     """The shortest chain found for a stream; deterministic.
 
-    Leaves that are always tried are left out where they have no hope, or code the text of strings already.
+    Leaves that are always tried are left out where they have no hope, or code the text of strings already. `path`: how
+    the caller thinks that the chain begins, a step and the steps of its first children; tried in full.
     """
     facts = _facts(stream, effort.sample, len(stream), known)
     ranked = _ranked(facts, effort, effort.depth, effort.keep)
     tried = [proposal for price, proposal in ranked[: effort.keep] if price <= CLOSE * ranked[0][0]]
     chains = (_encode(proposal, stream, effort, effort.depth, known) for proposal in tried)
-    best = min(filter(None, chains), key=len, default=None)
+    along = _follow(path, stream, effort, known) if path else None
+    best = min(filter(None, (along, *chains)), key=len, default=None)
     for leaf in effort.always:
         same = best is not None and isinstance(stream, Strings) and type(best.heaviest) is leaf
         if best is None or not (same or leaf().hopeless(facts, stream, len(best))):
@@ -75,6 +77,20 @@ def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int, know
     beside = [known.beside(len(child)) if known else None for child in children]
     left = max(depth - step.levels, 0)
     return Chain(step, tuple(_descend(child, effort, left, k) for child, k in zip(children, beside, strict=True)))
+
+
+def _follow(path: Sequence[Encoding], stream: Stream, effort: Effort, known: Known | None) -> Chain | None:
+    """The stream in full by these steps, whatever they leave as if it were a stream of its own."""
+    if not path:
+        return _descend(stream, effort, effort.depth, known)
+    encoded = path[0].encode(stream, known)
+    if encoded is None:
+        return None
+    step, (first, *others) = encoded
+    beside = [known.beside(len(child)) if known else None for child in encoded[1]]
+    chain = _follow(path[1:], first, effort, beside[0])
+    rest = (_descend(child, effort, effort.depth, k) for child, k in zip(others, beside[1:], strict=True))
+    return Chain(step, (chain, *rest)) if chain else None
 
 
 def _descend(stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain:

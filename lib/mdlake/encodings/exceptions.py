@@ -1,0 +1,37 @@
+"""Values that an encoding cannot give: where they lie and their bits, kept beside the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdlake.errors import CorruptError
+from mdlake.streams import bits_of
+
+
+def split(
+    values: np.ndarray, integers: NDArray[np.int64], exact: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.uint32], np.ndarray] | None:
+    """Integers for the exact values, and the exceptions: the gaps between them and their bits.
+
+    An exception repeats the integer before it, so that it disturbs no pattern. None for 2^32 values or more.
+    """
+    if len(values) >= 1 << 32:
+        return None
+    missed = np.flatnonzero(~exact)
+    if len(missed):
+        last_exact = np.maximum.accumulate(np.where(exact, np.arange(len(values)), 0))
+        integers = integers[last_exact]
+    return integers, np.diff(missed, prepend=-1).astype(np.uint32), bits_of(values)[missed]
+
+
+def put_back(values: np.ndarray, gaps: np.ndarray, bits: np.ndarray) -> None:
+    """Sets the exceptions in `values`, in place.
+
+    Raises:
+        CorruptError: one lies outside of them.
+    """
+    positions = np.cumsum(gaps, dtype=np.int64) - 1
+    if len(gaps) and (int(gaps.min()) < 1 or int(positions[-1]) >= len(values)):
+        raise CorruptError(f"an exception lies outside the {len(values)} values")
+    bits_of(values)[positions] = bits
