@@ -122,7 +122,10 @@ def block_of(stream: Stream, chain: Chain) -> bytes:
 
 def one_step(proposal: Encoding, stream: Stream, known: Known | None = None) -> Chain:
     partition = isinstance(proposal, Partition) and known
-    encoded = in_three(proposal, stream, known) if partition else proposal.encode(stream, known)
+    if isinstance(proposal, Partition) and known is not None:
+        encoded = in_three(proposal, stream, known)
+    else:
+        encoded = proposal.encode(stream, known)
     plain = ENCODINGS[0]()
     assert encoded is not None
     children = [plain.encode(child) for child in encoded[1]]
