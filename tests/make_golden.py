@@ -121,7 +121,6 @@ def block_of(stream: Stream, chain: Chain) -> bytes:
 
 
 def one_step(proposal: Encoding, stream: Stream, known: Known | None = None) -> Chain:
-    partition = isinstance(proposal, Partition) and known
     if isinstance(proposal, Partition) and known is not None:
         encoded = in_three(proposal, stream, known)
     else:
