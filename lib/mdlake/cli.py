@@ -183,6 +183,7 @@ def inspect_archive(archive: Archive, version: Version = None, storage: Storage 
             c.name,
             _typed(c.type, c.max_error),
             c.chain,
+            ", ".join(c.parents),
             f"{c.raw_bytes:,}",
             f"{c.encoded_bytes:,}",
             f"{c.bits_per_value:.2f}",
@@ -192,13 +193,13 @@ def inspect_archive(archive: Archive, version: Version = None, storage: Storage 
     for names, blocks in report.orders[:1]:
         more = f" (and {len(report.orders) - 1} other ways)" if len(report.orders) > 1 else ""
         sort = f"sorted by {', '.join(names)} in {_count(blocks, 'block row')}{more}"
-        rows.append(("order of rows", "", sort, "", f"{report.order_bytes:,}", _bits(report.order_bytes, report.rows)))
+        rows.append(("order of rows", "", sort, "", "", f"{report.order_bytes:,}", _bits(report.order_bytes, report.rows)))
     spent = report.container_bytes + report.manifest_bytes
-    rows.append(("containers and manifest", "", "", "", f"{spent:,}", _bits(spent, report.rows)))
+    rows.append(("containers and manifest", "", "", "", "", f"{spent:,}", _bits(spent, report.rows)))
     total = (f"{report.raw_bytes:,}", f"{report.archive_bytes:,}", _bits(report.archive_bytes, report.rows))
     title = f"{report.archive} version {report.version}: {report.rows:,} rows, {_count(report.block_rows, 'block row')}"
-    heads = ("column", "type", "chain", "raw bytes", "encoded bytes", "bits per value")
-    _table(title, heads, rows, ("total, bits per row", "", _ratio(report.raw_bytes, report.archive_bytes), *total))
+    heads = ("column", "type", "chain", "read with", "raw bytes", "encoded bytes", "bits per value")
+    _table(title, heads, rows, ("total, bits per row", "", _ratio(report.raw_bytes, report.archive_bytes), "", *total))
 
 
 @app.command()

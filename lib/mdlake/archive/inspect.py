@@ -19,6 +19,7 @@ _PARAMETERS = re.compile(r"\[[^\]]*\]")  # of an encoding in a chain: they diffe
 class ColumnSummary:
     """One column: the chain of encodings that most of its bytes have, its Arrow bytes, its blocks' bytes.
 
+    `parents`: the columns that some of its blocks were coded with; reading it reads them, and theirs.
     `max_error`: how far its values may lie from the source's, empty if they are the source's bit for bit.
     """
 
@@ -28,6 +29,7 @@ class ColumnSummary:
     raw_bytes: int
     encoded_bytes: int
     bits_per_value: float
+    parents: tuple[str, ...] = ()
     max_error: str = ""
 
 
@@ -64,6 +66,7 @@ def inspect(options: InspectOptions) -> InspectReport:
     columns = tuple(
         replace(
             _summary(field.name, str(field.type), [row[i] for row in rows], manifest.num_rows),
+            parents=_parents([row[i] for row in rows], archive.schema.names),
             max_error=str(manifest.error_bounds.get(i, "")),
         )
         for i, field in enumerate(archive.schema)
@@ -86,6 +89,11 @@ def inspect(options: InspectOptions) -> InspectReport:
         container_bytes=sum(file.bytes for file in manifest.files) - encoded - order_bytes,
         manifest_bytes=archive.store.head(manifest_path(archive.version)).size,
     )
+
+
+def _parents(blocks: Sequence[BlockEntry], names: Sequence[str]) -> tuple[str, ...]:
+    times = Counter(parent for block in blocks for parent in block.parents)
+    return tuple(names[parent] for parent, _ in sorted(times.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _summary(name: str, kind: str, blocks: Sequence[BlockEntry], rows: int) -> ColumnSummary:
