@@ -193,7 +193,9 @@ def inspect_archive(archive: Archive, version: Version = None, storage: Storage 
     for names, blocks in report.orders[:1]:
         more = f" (and {len(report.orders) - 1} other ways)" if len(report.orders) > 1 else ""
         sort = f"sorted by {', '.join(names)} in {_count(blocks, 'block row')}{more}"
-        rows.append(("order of rows", "", sort, "", "", f"{report.order_bytes:,}", _bits(report.order_bytes, report.rows)))
+        rows.append(
+            ("order of rows", "", sort, "", "", f"{report.order_bytes:,}", _bits(report.order_bytes, report.rows))
+        )
     spent = report.container_bytes + report.manifest_bytes
     rows.append(("containers and manifest", "", "", "", "", f"{spent:,}", _bits(spent, report.rows)))
     total = (f"{report.raw_bytes:,}", f"{report.archive_bytes:,}", _bits(report.archive_bytes, report.rows))

@@ -29,6 +29,7 @@ class Decimal(Encoding):
 
     id: ClassVar[int] = 17
     name: ClassVar[str] = "decimal"
+    levels: ClassVar[int] = 0
     digits: int = 0
     exceptions: int = 0
 
@@ -81,6 +82,7 @@ class FloatBits(Encoding):
 
     id: ClassVar[int] = 18
     name: ClassVar[str] = "float_bits"
+    levels: ClassVar[int] = 0
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[FloatBits]:

@@ -51,7 +51,8 @@ class Encoding(Protocol):
     """The child that holds distinct values, so grows with them and not with the rows; most have none."""
 
     levels: ClassVar[int] = 1
-    """How much of the search's depth this step takes; those with many children leave none."""
+    """How much of the search's depth this step takes: those with many children leave none, those that only tell what
+    numbers are take none."""
 
     @property
     def needs(self) -> tuple[int, ...]:
