@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mdlake.coding.logarithm import entropy, log2
 from mdlake.errors import InvalidArgumentError
 from mdlake.parents import Column
 from mdlake.search.sample import places
@@ -105,7 +106,7 @@ def _bits(codes: Codes) -> float:
     """About the bits of a column in this order: as symbols, as runs of them, or as differences, what is least."""
     steps = np.diff(codes.astype(np.int64))
     starts = np.flatnonzero(np.concatenate([[1], steps]))
-    runs = len(starts) * (_entropy(codes[starts]) + float(np.log2(len(codes) / len(starts))) + 2)
+    runs = len(starts) * (_entropy(codes[starts]) + float(log2(len(codes) / len(starts))) + 2)
     widths = np.frexp(np.abs(steps).astype(np.float64))[1]
     differences = len(steps) * _entropy(widths) + float(widths.sum())
     return min(len(codes) * _entropy(codes), runs, differences)
@@ -113,6 +114,4 @@ def _bits(codes: Codes) -> float:
 
 def _entropy(symbols: NDArray[np.integer]) -> float:
     """Order-0 entropy, bits per symbol."""
-    shares = np.bincount(symbols) / max(len(symbols), 1)
-    shares = shares[shares > 0]
-    return float(-(shares * np.log2(shares)).sum())
+    return entropy(np.bincount(symbols) / max(len(symbols), 1))

@@ -8,6 +8,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 from numpy.typing import NDArray
 
+from mdlake.coding.logarithm import log2
 from mdlake.kernels import predicting
 
 Numbers = NDArray[np.int64]
@@ -49,7 +50,7 @@ class Predictor:
 
 def size_of(residuals: np.ndarray) -> float:
     """The mean number of bits that residuals have, their signs with them."""
-    return float(np.log2(2 * np.abs(residuals.astype(np.float64)) + 1).mean()) if len(residuals) else 0.0
+    return float(log2(2 * np.abs(residuals.astype(np.float64)) + 1).mean()) if len(residuals) else 0.0
 
 
 def likely_lags(values: Numbers) -> list[int]:

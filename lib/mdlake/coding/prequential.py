@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mdlake.coding.logarithm import sum_of_log2
 from mdlake.coding.mixing import MAX_SOURCES, Context
 from mdlake.kernels import prequential
 
@@ -40,7 +41,7 @@ def chances(
 def bits(found: NDArray[np.float32]) -> float:
     """Bits of symbols with these chances, as if all were like the later half."""
     half = len(found) // 2
-    return float(-np.log2(found[half:]).sum(dtype=np.float64)) * len(found) / max(len(found) - half, 1)
+    return -sum_of_log2(found[half:]) * len(found) / max(len(found) - half, 1)
 
 
 def cost(symbols: np.ndarray, contexts: Sequence[Context], parents: NDArray[np.uint32]) -> float:

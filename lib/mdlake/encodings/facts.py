@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mdlake.coding.logarithm import entropy, log2, power
 from mdlake.encodings.known import Known
 from mdlake.streams import Kind, Stream, Strings, bits_of, kind_of
 
@@ -83,7 +84,7 @@ class Facts:
         if self.count == 0:
             return 0.0
         p = self.occurrences / self.count
-        return float(-(p * np.log2(p)).sum())
+        return entropy(p)
 
     @cached_property
     def covered(self) -> float:
@@ -104,7 +105,7 @@ class Facts:
         seen = np.bincount(self.occurrences)
         times = np.flatnonzero(seen)
         p = self.covered * times / self.count
-        return float(-(seen[times] * p * np.log2(p) / (1 - (1 - p) ** self.count)).sum())
+        return float(-(seen[times] * p * log2(p) / (1 - power(1 - p, self.count))).sum())
 
     @cached_property
     def runs(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mdlake.coding.logarithm import entropy, log2
 from mdlake.encodings.protocol import Stream
 from mdlake.encodings.templates import Part, Role
 from mdlake.streams import smallest_unsigned
@@ -61,10 +62,10 @@ def _longer(high: NDArray[np.uint64], low: _Joined, place: int) -> _Joined | Non
 def _bits(values: NDArray[np.uint64]) -> float:
     """About how many bits each of the first values takes: by its differences, or by a table of those that occur."""
     judged = values[:_JUDGED].astype(np.float64)
-    differences = float(np.log2(1 + 2.0 * np.abs(np.diff(judged))).mean()) if len(judged) > 1 else 0.0
+    differences = float(log2(1 + 2.0 * np.abs(np.diff(judged))).mean()) if len(judged) > 1 else 0.0
     share = np.unique(judged, return_counts=True)[1] / len(judged)
-    table = np.log2(1 + np.ptp(judged)) * len(share) / len(judged)
-    return min(differences, float(-(share * np.log2(share)).sum() + table))
+    table = log2(1 + np.ptp(judged)) * len(share) / len(judged)
+    return min(differences, entropy(share) + float(table))
 
 
 def _narrow(part: Part, column: Stream | None) -> Piece:

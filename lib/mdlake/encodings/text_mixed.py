@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from mdlake.coding.logarithm import log2, power
 from mdlake.coding.text_mixing import MAX_CONTEXTS, MAX_SOURCES, MAX_TEXT, PARENTS, Context, TextMixing, rarest
 from mdlake.encodings.known import Known, codes_beside
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Strings, Writer
@@ -55,8 +55,10 @@ class MixedText(Encoding):
         if costs is None:
             return full
         late = float(costs[2:].mean())
-        doublings = math.log2(max(full / max(len(strings.data) + len(strings), 1), 1))
-        return full * late * _learning(float(costs[1]), late) ** doublings + 4 * len(self.contexts)
+        doublings = float(log2(max(full / max(len(strings.data) + len(strings), 1), 1)))
+        learning = _learning(float(costs[1]), late)
+        whole = float(power(np.array(learning), int(doublings))) * (1 - doublings % 1 * (1 - learning))
+        return full * late * whole + 4 * len(self.contexts)
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[MixedText, tuple[Stream, ...]] | None:
         if not isinstance(stream, Strings) or not 0 < len(stream) <= MAX_TEXT - len(stream.data):

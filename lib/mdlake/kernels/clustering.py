@@ -6,6 +6,10 @@ Counts are sparse: key p has symbols[starts[p]:starts[p + 1]], each as often as 
 import numpy as np
 from numba import njit
 
+from mdlake.kernels.logarithm import log2_of
+
+COMPILED_IN = "22fcddb20984a9d3"
+
 BACKOFF = 16.0
 """So many symbols of the whole are added to every cluster, for those it has not seen."""
 TABLE_BITS, ENTRY_BITS = 160.0, 9.0
@@ -34,7 +38,7 @@ def assign(starts, symbols, counts, tables, prices, clusters):
             for d in range(tables.shape[0]):
                 whole += tables[d, s]
             chance = (tables[c, s] + BACKOFF * (whole + 0.01) / (total + 1.0)) / (size + BACKOFF)
-            prices[s, c] = -np.log2(chance)
+            prices[s, c] = -log2_of(chance)
     bits = np.zeros(tables.shape[0], np.float32)
     for p in range(starts.size - 1):
         bits[:] = 0
@@ -51,7 +55,7 @@ def length(table):
     size, bits, distinct = table.sum(), 0.0, 0
     for s in range(table.size):
         if table[s] > 0:
-            bits -= table[s] * np.log2(table[s] / size)
+            bits -= table[s] * log2_of(table[s] / size)
             distinct += 1
     return bits + ENTRY_BITS * distinct + (TABLE_BITS if distinct else 0.0)
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mdlake.coding.logarithm import entropy, sum_of_log2
 from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.coding.prequential import bits, chances
 from mdlake.encodings.known import Codes, Parent
@@ -65,7 +66,7 @@ class Static:
         symbols = child.codes[rows]
         saved = child.bits * _less(chances(symbols, context, beside, child.shares), child.shares[symbols])
         if len(parents) == 1:
-            symbols, shares, bits_ = child.part[symbols], child.coarse_shares, _entropy(child.coarse_shares)
+            symbols, shares, bits_ = child.part[symbols], child.coarse_shares, entropy(child.coarse_shares)
             for around in (beside, known[0].part[beside]):
                 saved = max(saved, bits_ * _less(chances(symbols, context, around, shares), shares[symbols]))
         return saved * self._size
@@ -92,7 +93,7 @@ class _Counted:
 
     @cached_property
     def bits(self) -> float:
-        return _entropy(self.shares)
+        return entropy(self.shares)
 
     @cached_property
     def shares(self) -> NDArray[np.float32]:
@@ -136,9 +137,4 @@ def _beside(codes: Mapping[int, Codes], parents: Sequence[int]) -> Codes:
 
 def _less(found: NDArray[np.float32], plain: NDArray[np.float32]) -> float:
     """The share of the bits that plain chances take which those found save."""
-    return 1 - float(np.log2(found).sum(dtype=np.float64) / min(np.log2(plain).sum(dtype=np.float64), -1.0))
-
-
-def _entropy(shares: NDArray[np.float32]) -> float:
-    """Bits a row."""
-    return float(-(shares[shares > 0] * np.log2(shares[shares > 0])).sum(dtype=np.float64))
+    return 1 - sum_of_log2(found) / min(sum_of_log2(plain), -1.0)
