@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdlake.coding.logarithm import log2, power
 
 
+@settings(deadline=None)
 @given(st.floats(5e-324, 1.7e308))
 def test_a_logarithm_is_right(value: float) -> None:
     assert math.isclose(float(log2(value)), math.log2(value), rel_tol=1e-11, abs_tol=1e-11)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(0, 100_000))
 def test_a_power_is_right(base: float, exponent: int) -> None:
     assert math.isclose(float(power(np.array(base), exponent)), base**exponent, rel_tol=1e-9, abs_tol=1e-300)

@@ -33,16 +33,15 @@ def clusters(keys: NDArray[np.intp], count: int, symbols: np.ndarray, alphabet: 
     sparse = starts, present % alphabet, counts
     found = _first(starts, counts, len(keys))
     tables = np.zeros((int(found.max()) + 1, alphabet))
-    prices = np.zeros(tables.T.shape, np.float32)
+    prices, members = np.zeros(tables.T.shape, np.float32), np.zeros(len(tables))
     for _ in range(_ROUNDS):
-        kernel.gather(*sparse, found, tables)
-        kernel.assign(*sparse, tables, prices, found)
-    kernel.gather(*sparse, found, tables)
+        kernel.gather(*sparse, found, tables, members)
+        kernel.assign(*sparse, tables, members, prices, found)
+    kernel.gather(*sparse, found, tables, members)
     into = np.zeros(len(tables), np.int64)
-    kernel.merge(tables, into)
-    tables = tables[np.unique(into)]
-    prices = np.zeros(tables.T.shape, np.float32)
-    kernel.assign(*sparse, tables, prices, found)
+    kernel.merge(tables, members, into)
+    left = np.flatnonzero(members)
+    kernel.assign(*sparse, tables[left], members[left], np.zeros((alphabet, len(left)), np.float32), found)
     _, firsts, numbers = np.unique(found, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(firsts)).astype(np.uint8)[numbers]
 

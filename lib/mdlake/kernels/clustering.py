@@ -17,17 +17,20 @@ TABLE_BITS, ENTRY_BITS = 160.0, 9.0
 
 
 @njit(cache=True, nogil=True)
-def gather(starts, symbols, counts, clusters, tables):
-    """Fills tables[cluster, symbol] with the counts of the keys in each cluster."""
+def gather(starts, symbols, counts, clusters, tables, members):
+    """Fills tables[cluster, symbol] with the counts of the keys in each cluster, members[cluster] with their number."""
     tables[:] = 0
+    members[:] = 0
     for p in range(starts.size - 1):
+        members[clusters[p]] += 1
         for i in range(starts[p], starts[p + 1]):
             tables[clusters[p], symbols[i]] += counts[i]
 
 
 @njit(cache=True, nogil=True)
-def assign(starts, symbols, counts, tables, prices, clusters):
-    """Puts each key into the cluster that codes its symbols in the fewest bits. prices: float32 work space."""
+def assign(starts, symbols, counts, tables, members, prices, clusters):
+    """Puts each key into the cluster that codes its symbols, and itself, in the fewest bits. prices: float32 work
+    space."""
     total = 0.0
     for c in range(tables.shape[0]):
         total += tables[c].sum()
@@ -39,9 +42,11 @@ def assign(starts, symbols, counts, tables, prices, clusters):
                 whole += tables[d, s]
             chance = (tables[c, s] + BACKOFF * (whole + 0.01) / (total + 1.0)) / (size + BACKOFF)
             prices[s, c] = -log2_of(chance)
-    bits = np.zeros(tables.shape[0], np.float32)
+    own, bits = np.zeros(tables.shape[0], np.float32), np.zeros(tables.shape[0], np.float32)
+    for c in range(own.size):
+        own[c] = -log2_of((members[c] + 0.5) / (starts.size - 1))
     for p in range(starts.size - 1):
-        bits[:] = 0
+        bits[:] = own
         for i in range(starts[p], starts[p + 1]):
             count, row = np.float32(counts[i]), prices[symbols[i]]
             for c in range(bits.size):
@@ -50,9 +55,9 @@ def assign(starts, symbols, counts, tables, prices, clusters):
 
 
 @njit(cache=True, nogil=True)
-def length(table):
-    """Bits of the symbols counted in a table, and of the table."""
-    size, bits, distinct = table.sum(), 0.0, 0
+def length(table, members, keys):
+    """Bits of the symbols counted in a table, of the table, and of which keys use it."""
+    size, bits, distinct = table.sum(), -members * log2_of(members / keys), 0
     for s in range(table.size):
         if table[s] > 0:
             bits -= table[s] * log2_of(table[s] / size)
@@ -61,28 +66,29 @@ def length(table):
 
 
 @njit(cache=True, nogil=True)
-def merge(tables, into):
+def merge(tables, members, into):
     """Merges clusters as long as that makes all of it shorter; `into` tells where each has gone."""
-    count = tables.shape[0]
+    count, keys = tables.shape[0], members.sum()
     alive = np.zeros(count, np.bool_)
     alone = np.zeros(count)
     for c in range(count):
         into[c] = c
-        alone[c] = length(tables[c])
-        alive[c] = alone[c] > 0
+        alone[c] = length(tables[c], members[c], keys)
+        alive[c] = members[c] > 0
     gains = np.full((count, count), -1.0)
     for c in range(count):
         for d in range(c):
             if alive[c] and alive[d]:
-                gains[c, d] = alone[c] + alone[d] - length(tables[c] + tables[d])
+                gains[c, d] = alone[c] + alone[d] - length(tables[c] + tables[d], members[c] + members[d], keys)
     while True:
         best = np.argmax(gains)
         c, d = best // count, best % count
         if gains[c, d] <= 0:
             return
         tables[d] += tables[c]
-        tables[c] = 0
-        alone[d] = length(tables[d])
+        members[d] += members[c]
+        tables[c], members[c] = 0, 0
+        alone[d] = length(tables[d], members[d], keys)
         alive[c] = False
         for k in range(count):
             if into[k] == c:
@@ -90,4 +96,6 @@ def merge(tables, into):
             gains[c, k] = gains[k, c] = -1.0
         for k in range(count):
             if alive[k] and k != d:
-                gains[max(k, d), min(k, d)] = alone[k] + alone[d] - length(tables[k] + tables[d])
+                gains[max(k, d), min(k, d)] = (
+                    alone[k] + alone[d] - length(tables[k] + tables[d], members[k] + members[d], keys)
+                )
