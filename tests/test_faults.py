@@ -113,7 +113,7 @@ def test_missing_objects_are_named(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     mdlake.encode(TINY, str(tmp_path))
     (file,) = (tmp_path / MANIFESTS).glob("*")
-    file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":2'))
+    file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":3'))
     with pytest.raises(mdlake.UnsupportedVersionError, match="install a newer mdlake"):
         mdlake.open(str(tmp_path))
 
