@@ -113,7 +113,7 @@ def test_the_formula_that_made_a_column_is_found() -> None:
     random = np.random.default_rng(3)
     a, b = random.integers(0, 10_000, 4000), random.integers(1, 500, 4000)
     for target in (a + b, a - b, a * b, 100 * a + b):
-        found = Formulas({1: a, 2: b, 9: target}).of(9, alone=13.0 * 4000)
+        found = Formulas({1: a, 2: b, 9: target}).of(9, 13.0 * 4000, (1, 2))
         how, expression = found[0].how, found[0].expression
         left = Formula(how, expression.renumbered({1: 0, 2: 1})).encode(target, known_numbers(a, b))
         assert left is not None and all(
@@ -154,11 +154,11 @@ def test_prices_and_shares_are_found_as_what_they_are() -> None:
     random = np.random.default_rng(4)
     part, quantity = random.integers(1, 20_000, 4000), 100 * random.integers(1, 51, 4000)
     price = (quantity // 100) * (90_000 + part // 10 + part % 1000 * 100)
-    found = Formulas({0: part, 1: quantity, 2: price}).of(2, alone=22.0 * 4000)
+    found = Formulas({0: part, 1: quantity, 2: price}).of(2, 22.0 * 4000, (0, 1))
     assert found[0].bits < 100
     x, y, z = (random.integers(300, 900, 4000) for _ in range(3))
     share = (2 * 2000 * z + x + y) // (2 * (x + y))
-    found = Formulas({0: x, 1: y, 2: z, 3: share}).of(3, alone=11.0 * 4000)
+    found = Formulas({0: x, 1: y, 2: z, 3: share}).of(3, 11.0 * 4000, (0, 1, 2))
     assert str(found[0].expression) == "((parent2 * 2000) / (parent0 + parent1))" and found[0].bits < 100
 
 

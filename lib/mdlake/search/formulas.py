@@ -77,15 +77,16 @@ class Formulas:
     def columns(self) -> list[int]:
         return list(self._numbers)
 
-    def of(self, target: int, alone: float) -> list[Found]:
-        """Formulas for a column, shortest first: those that leave little enough of `alone` bits."""
+    def of(self, target: int, alone: float, among: Sequence[int]) -> list[Found]:
+        """Formulas for a column over some others, shortest first: those that leave little enough of `alone` bits."""
+        others = [column for column in among if column in self._numbers]
         values, few = self._numbers[target], self._few[target]
         priced: list[tuple[float, int, Candidate]] = []
-        for family in self._families(target):
+        for family in self._families(target, others):
             spreads = family.spreads(few, self._few)
             for which in np.argsort(spreads, kind="stable")[:MOST]:
                 priced.append((float(spreads[which]), len(priced), family.candidate(int(which))))
-        for how, expression in (*self._exact(target), *_ratios(target, self._few)):
+        for how, expression in (*self._exact(target, others[:MOST]), *_ratios(target, others[:_FEWER], self._few)):
             explained = expression.evaluate(self._few.get, len(few))
             priced.append((float(_spread(how, few, explained)), len(priced), (how, expression)))
         found = []
@@ -97,8 +98,7 @@ class Formulas:
             found.append(Found(how, expression, price))
         return sorted((f for f in found if f.bits < USEFUL * alone), key=lambda f: (f.bits, len(f.expression.steps)))
 
-    def _families(self, target: int) -> Iterator[_Family]:
-        others = [column for column in self._numbers if column != target]
+    def _families(self, target: int, others: Sequence[int]) -> Iterator[_Family]:
         clocks = [column for column in others if column in self._clocks]
         x, y = _parent(0), _parent(1)
         singles = [("difference", x, others), ("difference", x("//", 100), others), ("difference", x("%", 100), others)]
@@ -128,9 +128,8 @@ class Formulas:
         families += [_Family(how, form, list(columns)) for how, form, columns in pairs]
         return (family for family in families if family.columns)
 
-    def _exact(self, target: int) -> Iterator[Candidate]:
+    def _exact(self, target: int, others: Sequence[int]) -> Iterator[Candidate]:
         """A column, or how many times another it is, as a sum of two parts of the digits of a third."""
-        others = [column for column in self._numbers if column != target][:MOST]
         values = self._few[target]
         for column in others:
             yield from (("difference", found) for found in self._sums[column].equal_to(values))
@@ -182,9 +181,8 @@ def _by(x: Expression, step: int) -> Expression:
     return x("//", step) if step > 1 else x
 
 
-def _ratios(target: int, numbers: Mapping[int, Numbers]) -> Iterator[Candidate]:
+def _ratios(target: int, others: Sequence[int], numbers: Mapping[int, Numbers]) -> Iterator[Candidate]:
     """c x / y and c x / (y + z), rounded, where the same c fits nearly all rows: shares, means, rates."""
-    others = [column for column in numbers if column != target][:_FEWER]
     values = numbers[target].astype(np.float64)
     pairs = list(combinations(others, 2))
     divisors = [_parent(y) for y in others] + [_parent(y)("+", _parent(z)) for y, z in pairs]

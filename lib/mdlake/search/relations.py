@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from mdlake.expressions import Expression
 from mdlake.search.formulas import Formulas, Found
 from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import places
-from mdlake.search.sieve import Adaptive, Sieve, Static, alone, coarse, sampled
+from mdlake.search.sieve import Adaptive, Sieve, Static, alone, coarse, nearest, sampled
 
 NEARLY = 0.5
 """A column that takes no more than this share of itself where others are known may be looked up by these."""
@@ -81,10 +81,11 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     sieve = Static(taking_part, rows, reach.sample) if reach.static else Adaptive(codes)
     plain = {j: bits(chances(found, ())) for j, found in codes.items()}
     apart = {j: alone(found) for j, found in codes.items()}
-    pairs = {(j, k): plain[j] - sieve.saved(j, (k,)) for j, k in permutations(codes, 2)}
+    others = nearest(codes)
+    pairs = {(j, k): plain[j] - sieve.saved(j, (k,)) for j in codes for k in others[j]}
     figures = _figures(taking_part, reach.sample)
     formulas = Formulas(figures)
-    known = {j: formulas.of(j, min(apart[j], *(pairs[j, k] for k in codes if k != j))) for j in formulas.columns}
+    known = {j: formulas.of(j, min(apart[j], *(pairs[j, k] for k in others[j])), others[j]) for j in formulas.columns}
     options = {j: list(_options(j, sieve, apart[j], plain[j], pairs)) for j in codes}
     explained = [Option(j, frozenset(f.expression.parents), f.bits) for j in known for f in known[j][:4]]
     order = cheapest_order([*(option for own in options.values() for option in own), *explained])
@@ -95,14 +96,14 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
         if reach.static:
             relation = _static(before, options[j])
         else:
-            near = sorted(before, key=lambda k: pairs[j, k])[: 2 * reach.parents]
+            near = sorted(before.intersection(others[j]), key=lambda k: pairs[j, k])[: 2 * reach.parents]
             steps = _steps(codes[j], figures.get(j))
             told = _told(codes[j], steps)
             relation = _contexts(told, [codes[k] for k in near], near, reach, steps is not None)
         relations[j] = _extended(relation, formula)
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
-    others = (i for i in range(len(columns)) if i not in codes)
-    return Relations((*order, *others), tuple(relations))
+    left = (i for i in range(len(columns)) if i not in codes)
+    return Relations((*order, *left), tuple(relations))
 
 
 def _figures(columns: Mapping[int, Parent], size: int) -> dict[int, Numbers]:

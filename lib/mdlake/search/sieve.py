@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mdlake.coding.logarithm import entropy, sum_of_log2
+from mdlake.coding.logarithm import entropy, log2, sum_of_log2
 from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.coding.prequential import bits, chances
 from mdlake.encodings.known import Codes, Parent
@@ -19,6 +19,11 @@ COARSE = 32
 """Parts of about equal size that a column's values are put into, to see whether where it is tells of another."""
 FEW = 1024
 """Of a column with so many values or fewer every row tells of all; of others all rows of some values are looked at."""
+
+NEAREST = 24
+"""So many other columns at most are looked at for each."""
+_BESIDE = 4
+_SKETCH, _SKETCH_ROWS = 12, 1024
 
 
 class Sieve(Protocol):
@@ -107,6 +112,29 @@ class _Counted:
     @cached_property
     def coarse_shares(self) -> NDArray[np.float32]:
         return (np.bincount(self.part, self.counts) / len(self.codes)).astype(np.float32)
+
+
+def nearest(codes: Mapping[int, Codes]) -> dict[int, list[int]]:
+    """For each column the others worth a look: all or, of very many, those beside it in the table and those that tell
+    most of it by a sketch of some rows."""
+    columns = list(codes)
+    if len(columns) <= NEAREST + 1:
+        return {column: [other for other in columns if other != column] for column in columns}
+    rows = np.linspace(0, len(codes[columns[0]]) - 1, min(_SKETCH_ROWS, len(codes[columns[0]]))).astype(np.intp)
+    sketch = np.stack([coarse(np.bincount(found), _SKETCH)[found[rows]] for found in codes.values()], 1)
+    marks = np.zeros((len(rows), len(columns), _SKETCH), np.float32)
+    np.put_along_axis(marks, sketch[:, :, None].astype(np.intp), 1, 2)
+    flat = marks.reshape(len(rows), -1)
+    chosen = {}
+    for place, column in enumerate(columns):
+        joint = (marks[:, place].T @ flat).reshape(_SKETCH, len(columns), _SKETCH) / len(rows)
+        told = (joint * log2(np.maximum(joint, 1e-12))).sum(axis=(0, 2))
+        apart = (joint.sum(axis=0) * log2(np.maximum(joint.sum(axis=0), 1e-12))).sum(axis=1)
+        mutual = told - apart  # and what the column itself has, which is the same for all
+        mutual[max(place - _BESIDE, 0) : place + _BESIDE + 1] = np.inf
+        best = np.argsort(-mutual, kind="stable")[: NEAREST + 1]
+        chosen[column] = [columns[other] for other in sorted(best.tolist()) if other != place]
+    return chosen
 
 
 def sampled(codes: Codes, size: int) -> Codes:
