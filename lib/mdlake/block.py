@@ -47,7 +47,7 @@ _QUICK = tuple(step for step in STEPS if step is not Predicted)
 _EFFORTS = {
     "fast": Effort((*_STATIC, FastZstd), _QUICK, (FastZstd, Plain), depth=2, sample=4096, keep=1),
     "default": Effort((*_STATIC, SwiftZstd), _QUICK, (SwiftZstd, Plain), depth=2, sample=8192, keep=2),
-    "max": Effort(_ADAPTIVE, _MIXED, (Zstd, Plain), depth=3, sample=16384, keep=2),
+    "max": Effort(_ADAPTIVE, _MIXED, (Zstd, Plain), depth=2, sample=16384, keep=2),
 }
 EFFORTS = tuple(_EFFORTS)
 CODERS = tuple(leaf.name for leaf in LEAVES if leaf not in (Plain, Constant))

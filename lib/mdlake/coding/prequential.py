@@ -11,6 +11,9 @@ from mdlake.coding.logarithm import sum_of_log2
 from mdlake.coding.mixing import MAX_SOURCES, Context
 from mdlake.kernels import prequential
 
+COARSE = 32
+"""Parts of about equal size that a column's values are put into, to see whether where it is tells of another."""
+
 
 def chances(
     symbols: np.ndarray,
@@ -50,3 +53,8 @@ def cost(symbols: np.ndarray, contexts: Sequence[Context], parents: NDArray[np.u
     for context in contexts:
         together += chances(symbols, context, parents)
     return bits(together / np.float32(max(len(contexts), 1)))
+
+
+def coarse(counts: NDArray[np.intp], parts: int = COARSE) -> NDArray[np.uint32]:
+    """For each code the part it is in: neighbours together, about as many rows in each."""
+    return ((np.cumsum(counts) - counts) * parts // max(int(counts.sum()), 1)).astype(np.uint32)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mdlake.coding.logarithm import log2
 from mdlake.coding.mixing import (
     MAX_ALPHABET,
     MAX_CONTEXTS,
@@ -18,7 +19,7 @@ from mdlake.coding.mixing import (
     leaf_depths,
     symbols_of,
 )
-from mdlake.coding.prequential import cost
+from mdlake.coding.prequential import coarse, cost
 from mdlake.encodings.known import Known, codes_beside
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
@@ -26,6 +27,7 @@ from mdlake.streams import kind_of, numbers
 
 ALONE: tuple[Context, ...] = ((), ((0, 0),), ((0, 0), (1, 0)))
 """No context, the previous symbol, the two previous symbols."""
+PARTS = 128
 QUICK = 7
 """So many contexts, the first, are enough for an estimate."""
 LIMITS = 255, 1023
@@ -56,10 +58,18 @@ class Mixed(Encoding):
         return tuple(sorted(source - PREVIOUS for source in sources if source >= PREVIOUS))
 
     def estimate(self, facts: Facts) -> float:
-        """By a quick adaptive model on the sample's later half, when it has learned what it can there."""
+        """By a quick adaptive model on the sample's later half, when it has learned what it can there; of many symbols
+        by where they are, for most of them come too seldom in a sample."""
         symbols = symbols_of(numbers(facts.stream))
         codes = codes_beside(facts.known, facts.count)
-        return cost(symbols, self.contexts[:QUICK], codes) / 8 * facts.scale + 0.4 * facts.full_distinct + 40
+        bits = cost(symbols, self.contexts[:QUICK], codes)
+        if facts.distinct > PARTS:
+            _, ranks, counts = np.unique(symbols, return_inverse=True, return_counts=True)
+            part = coarse(counts, PARTS)
+            widths = np.bincount(part, minlength=PARTS) * (facts.full_distinct / facts.distinct)
+            within = float((np.bincount(part, counts, PARTS) * log2(np.maximum(widths, 1))).sum())
+            bits = min(bits, cost(part[ranks], self.contexts[:QUICK], codes) + within)
+        return bits / 8 * facts.scale + 0.4 * facts.full_distinct + 40
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Mixed, tuple[Stream, ...]] | None:
         stream = numbers(stream)

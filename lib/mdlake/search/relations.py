@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.coding.predicting import likely_lags
-from mdlake.coding.prequential import bits, chances
+from mdlake.coding.prequential import bits, chances, coarse
 from mdlake.encodings.known import Codes, Numbers, Parent
 from mdlake.expressions import Expression
 from mdlake.search.formulas import Formulas, Found
 from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import places
-from mdlake.search.sieve import Adaptive, Sieve, Static, alone, coarse, nearest, sampled
+from mdlake.search.sieve import Adaptive, Sieve, Static, alone, nearest, sampled
 
 NEARLY = 0.5
 """A column that takes no more than this share of itself where others are known may be looked up by these."""

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from mdlake.coding.logarithm import entropy, log2, sum_of_log2
 from mdlake.coding.mixing import PREVIOUS, Context
-from mdlake.coding.prequential import bits, chances
+from mdlake.coding.prequential import bits, chances, coarse
 from mdlake.encodings.known import Codes, Parent
 from mdlake.search.sample import places
 
-COARSE = 32
-"""Parts of about equal size that a column's values are put into, to see whether where it is tells of another."""
 FEW = 1024
 """Of a column with so many values or fewer every row tells of all; of others all rows of some values are looked at."""
 
@@ -148,11 +146,6 @@ def alone(codes: Codes) -> float:
     """Bits of a column by itself: of its values, of its values after the one before, or of its steps."""
     steps = np.unique(np.diff(codes.astype(np.int64)), return_inverse=True)[1].astype(np.uint32)
     return min(bits(chances(codes, ())), bits(chances(codes, ((0, 0),))), bits(chances(steps, ())))
-
-
-def coarse(counts: NDArray[np.intp], parts: int = COARSE) -> Codes:
-    """For each code the part it is in: neighbours together, about as many rows in each."""
-    return ((np.cumsum(counts) - counts) * parts // max(int(counts.sum()), 1)).astype(np.uint32)
 
 
 def _context(parents: int) -> Context:
