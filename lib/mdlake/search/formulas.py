@@ -230,9 +230,9 @@ def _spread(how: str, values: Numbers, explained: Numbers) -> NDArray[np.float64
     """How wide what is left is on few rows: the mean number of its bits around its middle. Over the last axis."""
     remains, corrections = parts(how, values, explained)
     middle = np.sort(remains, axis=-1)[..., remains.shape[-1] // 2, None]
-    widths = log2(np.abs(remains - middle).astype(np.float64) + 1)
+    widths = log2(np.abs((remains - middle).astype(np.float64)) + 1)
     if corrections.any():
-        widths += log2(np.abs(corrections).astype(np.float64) + 1)
+        widths += log2(np.abs(corrections.astype(np.float64)) + 1)
     return widths.mean(axis=-1)
 
 
@@ -242,5 +242,5 @@ def bits_of_numbers(values: Numbers) -> float:
     if len(distinct) > len(values) // 8:
         wide = np.frexp(np.abs(values - np.sort(values)[len(values) // 2]).astype(np.float64))[1]
         return bits(chances(wide.astype(np.uint32), ())) + float(np.maximum(wide, 0).sum())
-    table = float(log2(np.abs(np.diff(distinct)).astype(np.float64) + 1).sum())
+    table = float(log2(np.abs(np.diff(distinct).astype(np.float64)) + 1).sum())
     return bits(chances(symbols.astype(np.uint32), ())) + table
