@@ -5,8 +5,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mdlake.encodings.known import Known
+from mdlake.encodings.protocol import Encoding, Kind, Shape, Stream
 from mdlake.errors import CorruptError
-from mdlake.streams import bits_of
+from mdlake.streams import bits_of, numbers
+
+
+class WithExceptions(Encoding):
+    """Floats as integers, but for some. Children: the integers (int64), the gaps between exceptions, their bits."""
+
+    exceptions: int
+
+    def values(self, integers: NDArray[np.int64], kind: Kind) -> np.ndarray:
+        """The floats of this kind that the integers stand for."""
+        raise NotImplementedError
+
+    def children(self, shape: Shape) -> tuple[Shape, ...]:
+        exceptions = Shape(Kind.U32, self.exceptions), Shape(shape.kind.unsigned, self.exceptions)
+        return Shape(Kind.I64, shape.count), *exceptions
+
+    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
+        integers, gaps, bits = map(numbers, children)
+        values = self.values(integers, shape.kind)
+        put_back(values, gaps, bits)
+        return values
 
 
 def split(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mdlake.encodings.exceptions import put_back, split
+from mdlake.encodings.exceptions import WithExceptions, split
 from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
@@ -19,7 +20,7 @@ LARGEST_EXACT = float(1 << 53)
 
 
 @dataclass(frozen=True)
-class Decimal(Encoding):
+class Decimal(WithExceptions):
     """Value = integer / 10^digits, in IEEE 754 binary64, then rounded to the float's kind: the same on every machine.
 
     Values that are not such decimals (NaN, -0.0, infinities, noise) are exceptions: their positions and bits are kept.
@@ -48,18 +49,8 @@ class Decimal(Encoding):
         children = split(stream, *exact_decimals(stream, self.digits))
         return (Decimal(self.digits, len(children[1])), children) if children else None
 
-    def children(self, shape: Shape) -> tuple[Shape, ...]:
-        return (
-            Shape(Kind.I64, shape.count),
-            Shape(Kind.U32, self.exceptions),
-            Shape(shape.kind.unsigned, self.exceptions),
-        )
-
-    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
-        integers, gaps, bits = map(numbers, children)
-        values = _divide(integers, self.digits, shape.kind)
-        put_back(values, gaps, bits)
-        return values
+    def values(self, integers: NDArray[np.int64], kind: Kind) -> np.ndarray:
+        return _divide(integers, self.digits, kind)
 
     def write(self, writer: Writer) -> None:
         writer.byte(self.digits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mdlake.coding.interpolating import foretold, levels
 from mdlake.encodings.exceptions import put_back, split
 from mdlake.encodings.known import Known
-from mdlake.encodings.protocol import Encoding, Facts, Reader, Shape, Stream, Writer
+from mdlake.encodings.protocol import Encoding, Reader, Shape, Stream, Writer
 from mdlake.encodings.scaled import Scaled
 from mdlake.errors import CorruptError
 from mdlake.streams import bits_of, kind_of, numbers
@@ -36,10 +36,6 @@ class Interpolated(Encoding):
     name: ClassVar[str] = "interpolated"
     grid: Scaled = Scaled()  # noqa: RUF009
     step: int = 1
-
-    @classmethod
-    def propose(cls, facts: Facts) -> Iterator[Interpolated]:
-        yield from ()
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Interpolated, tuple[Stream, ...]] | None:
         if not kind_of(stream).is_float or len(stream) == 0:

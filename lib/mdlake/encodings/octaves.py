@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdlake.encodings.exceptions import put_back, split
+from mdlake.encodings.exceptions import WithExceptions, split
 from mdlake.encodings.known import Known
-from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
+from mdlake.encodings.protocol import Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import bits_of, kind_of, numbers
 
@@ -20,7 +19,7 @@ _LOWEST, _HIGHEST = -1100, 1100
 
 
 @dataclass(frozen=True)
-class Octaves(Encoding):
+class Octaves(WithExceptions):
     """Each octave, from a power of two to the next, in `steps`; octave `lowest` begins at 2^lowest.
 
     Code 0 is 0.0; else it has the sign of the value, and with |code| - 1 = steps x e + j the value is
@@ -35,10 +34,6 @@ class Octaves(Encoding):
     steps: int = 1
     lowest: int = 0
     exceptions: int = 0
-
-    @classmethod
-    def propose(cls, facts: Facts) -> Iterator[Octaves]:
-        yield from ()
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Octaves, tuple[Stream, ...]] | None:
         if not kind_of(stream).is_float:
@@ -57,25 +52,12 @@ class Octaves(Encoding):
         codes = (exponents.astype(np.int64) - 1 - self.lowest) * self.steps + within + 1
         return np.where((halves > 0) & (codes > 0), np.where(np.signbit(values), -codes, codes), 0)
 
-    def values(self, codes: NDArray[np.int64], kind: Kind) -> np.ndarray:
-        octave, step = np.divmod(np.maximum(np.abs(codes), 1) - 1, self.steps)
+    def values(self, integers: NDArray[np.int64], kind: Kind) -> np.ndarray:
+        octave, step = np.divmod(np.maximum(np.abs(integers), 1) - 1, self.steps)
         exponents = (np.clip(octave, 0, _HIGHEST - _LOWEST) + self.lowest).astype(np.int32)
         with np.errstate(all="ignore"):
             sizes = np.ldexp(3.0 - np.sqrt(4.0 - 3.0 * step / self.steps), exponents)
-            return np.where(codes == 0, 0.0, np.copysign(sizes, codes)).astype(kind.dtype)
-
-    def children(self, shape: Shape) -> tuple[Shape, ...]:
-        return (
-            Shape(Kind.I64, shape.count),
-            Shape(Kind.U32, self.exceptions),
-            Shape(shape.kind.unsigned, self.exceptions),
-        )
-
-    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
-        codes, gaps, bits = map(numbers, children)
-        values = self.values(codes, shape.kind)
-        put_back(values, gaps, bits)
-        return values
+            return np.where(integers == 0, 0.0, np.copysign(sizes, integers)).astype(kind.dtype)
 
     def write(self, writer: Writer) -> None:
         writer.varint(self.steps)

@@ -61,8 +61,8 @@ class Encoding(Protocol):
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Self]:
-        """Configurations worth trying on a stream with these facts; none where it cannot help."""
-        ...
+        """Configurations worth trying on a stream with these facts; none where it cannot help, or has to be named."""
+        yield from ()
 
     def estimate(self, facts: Facts) -> float | None:
         """About how many bytes a stream with these facts will take; None where that depends on children."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdlake.encodings.exceptions import put_back, split
+from mdlake.encodings.exceptions import WithExceptions, split
 from mdlake.encodings.floats import LARGEST_EXACT
 from mdlake.encodings.known import Known
-from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Writer
+from mdlake.encodings.protocol import Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
 from mdlake.streams import bits_of, kind_of, numbers
 
@@ -20,7 +19,7 @@ MAX_DIGITS = 300
 
 
 @dataclass(frozen=True)
-class Scaled(Encoding):
+class Scaled(WithExceptions):
     """Value = integer x multiplier / 10^digits in IEEE 754 binary64, then rounded to the float's kind.
 
     Not proposed for any stream: whoever has put the values on a grid names it. `digits` may be negative. Values that
@@ -32,10 +31,6 @@ class Scaled(Encoding):
     multiplier: int = 1
     digits: int = 0
     exceptions: int = 0
-
-    @classmethod
-    def propose(cls, facts: Facts) -> Iterator[Scaled]:
-        yield from ()
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Scaled, tuple[Stream, ...]] | None:
         if not kind_of(stream).is_float:
@@ -64,19 +59,6 @@ class Scaled(Encoding):
     def _scaled(self, integers: NDArray[np.float64]) -> NDArray[np.float64]:
         product, power = integers * float(self.multiplier), float(f"1e{abs(self.digits)}")
         return product / power if self.digits >= 0 else product * power
-
-    def children(self, shape: Shape) -> tuple[Shape, ...]:
-        return (
-            Shape(Kind.I64, shape.count),
-            Shape(Kind.U32, self.exceptions),
-            Shape(shape.kind.unsigned, self.exceptions),
-        )
-
-    def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
-        integers, gaps, bits = map(numbers, children)
-        values = self.values(integers, shape.kind)
-        put_back(values, gaps, bits)
-        return values
 
     def write(self, writer: Writer) -> None:
         writer.varint(self.multiplier)

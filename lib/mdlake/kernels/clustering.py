@@ -31,16 +31,14 @@ def gather(starts, symbols, counts, clusters, tables, members):
 def assign(starts, symbols, counts, tables, members, prices, clusters):
     """Puts each key into the cluster that codes its symbols, and itself, in the fewest bits. prices: float32 work
     space."""
-    total = 0.0
+    total, whole = 0.0, np.zeros(tables.shape[1])
     for c in range(tables.shape[0]):
         total += tables[c].sum()
+        whole += tables[c]
     for c in range(tables.shape[0]):
         size = tables[c].sum()
         for s in range(tables.shape[1]):
-            whole = 0.0
-            for d in range(tables.shape[0]):
-                whole += tables[d, s]
-            chance = (tables[c, s] + BACKOFF * (whole + 0.01) / (total + 1.0)) / (size + BACKOFF)
+            chance = (tables[c, s] + BACKOFF * (whole[s] + 0.01) / (total + 1.0)) / (size + BACKOFF)
             prices[s, c] = -log2_of(chance)
     own, bits = np.zeros(tables.shape[0], np.float32), np.zeros(tables.shape[0], np.float32)
     for c in range(own.size):

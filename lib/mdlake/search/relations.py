@@ -21,8 +21,9 @@ from mdlake.encodings.known import Codes, Numbers, Parent
 from mdlake.expressions import Expression
 from mdlake.search.formulas import Formulas, Found
 from mdlake.search.order import Option, cheapest_order
-from mdlake.search.sample import places
+from mdlake.search.sample import sample
 from mdlake.search.sieve import Adaptive, Sieve, Static, alone, nearest, sampled
+from mdlake.streams import numbers
 
 NEARLY = 0.5
 """A column that takes no more than this share of itself where others are known may be looked up by these."""
@@ -78,15 +79,15 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
         return Relations(tuple(range(len(columns))), tuple(relations))
     taking_part = {j: column for j, column in enumerate(columns) if column and j in codes}
     rows = len(next(iter(codes.values())))
-    sieve = Static(taking_part, rows, reach.sample) if reach.static else Adaptive(codes)
     plain = {j: bits(chances(found, ())) for j, found in codes.items()}
-    apart = {j: alone(found) for j, found in codes.items()}
+    apart = {j: alone(found, plain[j]) for j, found in codes.items()}
+    sieve = Static(taking_part, rows, reach.sample) if reach.static else Adaptive(codes, plain)
     others = nearest(codes)
     pairs = {(j, k): plain[j] - sieve.saved(j, (k,)) for j in codes for k in others[j]}
-    figures = _figures(taking_part, reach.sample)
+    figures = {j: numbers(sample(f, reach.sample)) for j, c in taking_part.items() if (f := c.numbers) is not None}
     formulas = Formulas(figures)
     known = {j: formulas.of(j, min(apart[j], *(pairs[j, k] for k in others[j])), others[j]) for j in formulas.columns}
-    options = {j: list(_options(j, sieve, apart[j], plain[j], pairs)) for j in codes}
+    options = {j: list(_options(j, sieve, apart[j], plain[j], {k: pairs[j, k] for k in others[j]})) for j in codes}
     explained = [Option(j, frozenset(f.expression.parents), f.bits) for j in known for f in known[j][:4]]
     order = cheapest_order([*(option for own in options.values() for option in own), *explained])
     depths = dict.fromkeys(codes, 0)
@@ -106,28 +107,16 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     return Relations((*order, *left), tuple(relations))
 
 
-def _figures(columns: Mapping[int, Parent], size: int) -> dict[int, Numbers]:
-    """The numbers of the sample's rows, of columns that have any."""
-    figures = {}
-    for j, column in columns.items():
-        if (numbers := column.numbers) is not None:
-            starts, length = places(len(numbers), size)
-            figures[j] = np.concatenate([numbers[start : start + length] for start in starts])
-    return figures
-
-
-def _options(
-    j: int, sieve: Sieve, apart: float, plain: float, pairs: Mapping[tuple[int, int], float]
-) -> Iterator[Option]:
+def _options(j: int, sieve: Sieve, apart: float, plain: float, given: Mapping[int, float]) -> Iterator[Option]:
     """What column j may take: by itself, with one parent, with two of the best six."""
     yield Option(j, frozenset(), apart)
-    singles = sorted((k for i, k in pairs if i == j), key=lambda k: (pairs[j, k], k))
+    singles = sorted(given, key=lambda k: (given[k], k))
     for k in singles:
-        if pairs[j, k] < apart:
-            yield Option(j, frozenset({k}), pairs[j, k])
+        if given[k] < apart:
+            yield Option(j, frozenset({k}), given[k])
     for one, other in combinations(singles[:6], 2):
         price = plain - sieve.saved(j, (one, other))
-        if price < min(pairs[j, one], pairs[j, other], apart):
+        if price < min(given[one], given[other], apart):
             yield Option(j, frozenset({one, other}), price)
 
 
@@ -165,12 +154,12 @@ def _told(codes: Codes, steps: Numbers | None) -> Codes:
     return np.unique(np.maximum(widths, 0), return_inverse=True)[1].astype(np.uint32)
 
 
-def _steps(codes: Codes, numbers: Numbers | None) -> Numbers | None:
+def _steps(codes: Codes, figures: Numbers | None) -> Numbers | None:
     """Of a series, numbers that hardly come again, the steps at its best lag; None of other columns."""
-    if numbers is None or int(codes.max()) < len(codes) // 4:
+    if figures is None or int(codes.max()) < len(codes) // 4:
         return None
-    lag = likely_lags(numbers)[0]
-    return np.diff(numbers, prepend=numbers[:1]) if lag == 1 else numbers - np.roll(numbers, lag)
+    lag = likely_lags(figures)[0]
+    return np.diff(figures, prepend=figures[:1]) if lag == 1 else figures - np.roll(figures, lag)
 
 
 def _contexts(symbols: Codes, codes: Sequence[Codes], near: Sequence[int], reach: Reach, series: bool) -> Relation:

@@ -13,11 +13,11 @@ from mdlake.coding.logarithm import entropy, log2, sum_of_log2
 from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.coding.prequential import bits, chances, coarse
 from mdlake.encodings.known import Codes, Parent
-from mdlake.search.sample import places
+from mdlake.search.sample import sample
+from mdlake.streams import numbers
 
 FEW = 1024
 """Of a column with so many values or fewer every row tells of all; of others all rows of some values are looked at."""
-
 NEAREST = 24
 """So many other columns at most are looked at for each."""
 _BESIDE = 4
@@ -35,11 +35,10 @@ class Sieve(Protocol):
 class Adaptive:
     """For models that learn as they go: over stretches of rows, in order."""
 
-    def __init__(self, codes: Mapping[int, Codes]) -> None:
-        """codes: of each column, without gaps."""
-        self._codes = codes
+    def __init__(self, codes: Mapping[int, Codes], plain: Mapping[int, float]) -> None:
+        """codes: of each column, without gaps; plain: the bits of each with no context."""
+        self._codes, self._plain = codes, plain
         self._coarse = {column: coarse(np.bincount(found))[found] for column, found in codes.items()}
-        self._plain = {column: bits(chances(found, ())) for column, found in codes.items()}
         self._plain_coarse = {column: bits(chances(found, ())) for column, found in self._coarse.items()}
 
     def saved(self, column: int, parents: Sequence[int]) -> float:
@@ -137,15 +136,13 @@ def nearest(codes: Mapping[int, Codes]) -> dict[int, list[int]]:
 
 def sampled(codes: Codes, size: int) -> Codes:
     """Codes of stretches of rows, made without gaps."""
-    starts, length = places(len(codes), size)
-    part = np.concatenate([codes[start : start + length] for start in starts])
-    return np.unique(part, return_inverse=True)[1].astype(np.uint32)
+    return np.unique(numbers(sample(codes, size)), return_inverse=True)[1].astype(np.uint32)
 
 
-def alone(codes: Codes) -> float:
-    """Bits of a column by itself: of its values, of its values after the one before, or of its steps."""
+def alone(codes: Codes, plain: float) -> float:
+    """Bits of a column by itself: of its values (`plain`), of its values after the one before, or of its steps."""
     steps = np.unique(np.diff(codes.astype(np.int64)), return_inverse=True)[1].astype(np.uint32)
-    return min(bits(chances(codes, ())), bits(chances(codes, ((0, 0),))), bits(chances(steps, ())))
+    return min(plain, bits(chances(codes, ((0, 0),))), bits(chances(steps, ())))
 
 
 def _context(parents: int) -> Context:
