@@ -23,6 +23,7 @@ class BitPack(Encoding):
 
     id: ClassVar[int] = 13
     name: ClassVar[str] = "bit_pack"
+    packed: ClassVar[int | None] = 0
     width: int = 0
 
     @classmethod
@@ -66,6 +67,7 @@ class BitSplit(Encoding):
 
     id: ClassVar[int] = 14
     name: ClassVar[str] = "bit_split"
+    packed: ClassVar[int | None] = 1
     low: int = 0
     kind: Kind = Kind.U64
 

@@ -22,6 +22,7 @@ class Delta(Encoding):
 
     id: ClassVar[int] = 8
     name: ClassVar[str] = "delta"
+    again: ClassVar[bool] = True
     first: int = 0
 
     @classmethod

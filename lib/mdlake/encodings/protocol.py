@@ -50,6 +50,12 @@ class Encoding(Protocol):
     table: ClassVar[int | None] = None
     """The child that holds distinct values, so grows with them and not with the rows; most have none."""
 
+    packed: ClassVar[int | None] = None
+    """The child that holds bits packed side by side, which hardly get fewer; most have none."""
+
+    again: ClassVar[bool] = False
+    """Whether this step may have something to do with its own children."""
+
     levels: ClassVar[int] = 1
     """How much of the search's depth this step takes: those with many children leave none, those that only tell what
     numbers are take none."""

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from mdlake.encodings.chain import Chain
 from mdlake.encodings.facts import Facts
 from mdlake.encodings.known import Known
-from mdlake.encodings.protocol import Encoding, Stream
+from mdlake.encodings.protocol import Encoding, Shape, Stream
 from mdlake.search.sample import places, sample
 from mdlake.streams import Strings
 
 STEP_COST = 3.0
 """Bytes an inner step takes in the block, about."""
+LITTLE = 0.02
+"""A child that takes no more than this share of what is to be undercut gets no steps of its own."""
 CLOSE = 1.1
 """What is estimated to take so many times as much as the best is not tried in full."""
 TEXT, LEAST_STRINGS = 1 << 18, 1024
@@ -76,7 +78,9 @@ def _encode(proposal: Encoding, stream: Stream, effort: Effort, depth: int, know
     step, children = encoded
     beside = [known.beside(len(child)) if known else None for child in children]
     left = max(depth - step.levels, 0)
-    return Chain(step, tuple(_descend(child, effort, left, k) for child, k in zip(children, beside, strict=True)))
+    above = type(step)
+    chains = (_descend(child, effort, left, k, above) for child, k in zip(children, beside, strict=True))
+    return Chain(step, tuple(chains))
 
 
 def _follow(path: Sequence[Encoding], stream: Stream, effort: Effort, known: Known | None) -> Chain | None:
@@ -93,19 +97,23 @@ def _follow(path: Sequence[Encoding], stream: Stream, effort: Effort, known: Kno
     return Chain(step, (chain, *rest)) if chain else None
 
 
-def _descend(stream: Stream, effort: Effort, depth: int, known: Known | None) -> Chain:
-    for _, proposal in _ranked(_facts(stream, effort.sample, len(stream), known), effort, depth, keep=1):
+def _descend(
+    stream: Stream, effort: Effort, depth: int, known: Known | None, above: type[Encoding] | None = None
+) -> Chain:
+    for _, proposal in _ranked(_facts(stream, effort.sample, len(stream), known), effort, depth, 1, above):
         if (chain := _encode(proposal, stream, effort, depth, known)) is not None:
             return chain
     raise AssertionError("some leaf takes every stream")
 
 
-def _ranked(facts: Facts, effort: Effort, depth: int, keep: int) -> list[tuple[float, Encoding]]:
-    """The proposals for a stream with these facts, by their estimated bytes, least first: the best `keep` of those that
-    are close to the best, and some that are not."""
+def _ranked(
+    facts: Facts, effort: Effort, depth: int, keep: int, above: type[Encoding] | None = None
+) -> list[tuple[float, Encoding]]:
+    """The proposals for a stream with these facts, a child of `above`, by their estimated bytes, least first: the best
+    `keep` of those that are close to the best, and some that are not."""
     priced: list[tuple[float, Encoding]] = []
     limit = math.inf
-    for proposal in _proposals(facts, effort, depth):
+    for proposal in _proposals(facts, effort, depth, above):
         price = _price(proposal, facts, effort, depth, limit)
         if price < math.inf:
             priced = sorted([*priced, (price, proposal)], key=lambda pair: pair[0])
@@ -113,12 +121,13 @@ def _ranked(facts: Facts, effort: Effort, depth: int, keep: int) -> list[tuple[f
     return priced
 
 
-def _proposals(facts: Facts, effort: Effort, depth: int) -> Iterator[Encoding]:
+def _proposals(facts: Facts, effort: Effort, depth: int, above: type[Encoding] | None) -> Iterator[Encoding]:
     for leaf in effort.leaves:
         yield from leaf.propose(facts)
     if depth > 0:
         for step in effort.steps:
-            yield from step.propose(facts)
+            if step is not above or step.again:
+                yield from step.propose(facts)
 
 
 def _price(proposal: Encoding, facts: Facts, effort: Effort, depth: int, limit: float) -> float:
@@ -131,18 +140,22 @@ def _price(proposal: Encoding, facts: Facts, effort: Effort, depth: int, limit: 
     step, children = encoded
     price, left = STEP_COST, max(depth - step.levels, 0)
     for i, child in enumerate(children):
-        full = facts.full_distinct if i == step.table else round(len(child) * facts.scale)
+        full = max(facts.full_distinct if i == step.table else round(len(child) * facts.scale), len(child))
         beside = facts.known.beside(len(child)) if facts.known else None
-        ahead = _facts(child, effort.sample, max(full, len(child)), beside)
-        price += _cheapest(ahead, effort, left, limit - price)
+        ahead = _facts(child, effort.sample, full, beside)
+        if i == step.packed:
+            price += min(_price(leaf(), ahead, effort, 0, math.inf) for leaf in effort.always)
+        else:
+            plain = Shape.of(child).plain * full / max(len(child), 1)
+            price += _cheapest(ahead, effort, left if plain > LITTLE * limit else 0, limit - price, type(step))
         if price >= limit:
             return math.inf
     return price
 
 
-def _cheapest(facts: Facts, effort: Effort, depth: int, limit: float) -> float:
-    """The estimated bytes of the shortest chain for a stream with these facts, if below `limit`."""
+def _cheapest(facts: Facts, effort: Effort, depth: int, limit: float, above: type[Encoding]) -> float:
+    """The estimated bytes of the shortest chain for a stream with these facts, a child of `above`, if below `limit`."""
     best = math.inf
-    for proposal in _proposals(facts, effort, depth):
+    for proposal in _proposals(facts, effort, depth, above):
         best = min(best, _price(proposal, facts, effort, depth, min(limit, best)))
     return best

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mdlake.coding.logarithm import entropy, log2, sum_of_log2
 from mdlake.coding.mixing import PREVIOUS, Context
-from mdlake.coding.prequential import bits, chances, coarse
+from mdlake.coding.prequential import COARSE, bits, chances, coarse
 from mdlake.encodings.known import Codes, Parent
 from mdlake.search.sample import sample
 from mdlake.streams import numbers
@@ -21,7 +21,7 @@ FEW = 1024
 NEAREST = 24
 """So many other columns at most are looked at for each."""
 _BESIDE = 4
-_SKETCH, _SKETCH_ROWS = 12, 1024
+_SKETCH, _SKETCH_ROWS, _TOGETHER = 12, 1024, 16
 
 
 class Sieve(Protocol):
@@ -68,9 +68,12 @@ class Static:
         symbols = child.codes[rows]
         saved = child.bits * _less(chances(symbols, context, beside, child.shares), child.shares[symbols])
         if len(parents) == 1:
-            symbols, shares, bits_ = child.part[symbols], child.coarse_shares, entropy(child.coarse_shares)
-            for around in (beside, known[0].part[beside]):
-                saved = max(saved, bits_ * _less(chances(symbols, context, around, shares), shares[symbols]))
+            symbols, shares = child.part[symbols], child.coarse_shares
+            around = [beside] if len(child.counts) > COARSE else []
+            around += [known[0].part[beside]] if len(known[0].counts) > COARSE else []
+            for coarser in around:
+                less = _less(chances(symbols, context, coarser, shares), shares[symbols])
+                saved = max(saved, child.coarse_bits * less)
         return saved * self._size
 
 
@@ -107,6 +110,10 @@ class _Counted:
         return coarse(self.counts)
 
     @cached_property
+    def coarse_bits(self) -> float:
+        return entropy(self.coarse_shares)
+
+    @cached_property
     def coarse_shares(self) -> NDArray[np.float32]:
         return (np.bincount(self.part, self.counts) / len(self.codes)).astype(np.float32)
 
@@ -123,14 +130,15 @@ def nearest(codes: Mapping[int, Codes]) -> dict[int, list[int]]:
     np.put_along_axis(marks, sketch[:, :, None].astype(np.intp), 1, 2)
     flat = marks.reshape(len(rows), -1)
     chosen = {}
-    for place, column in enumerate(columns):
-        joint = (marks[:, place].T @ flat).reshape(_SKETCH, len(columns), _SKETCH) / len(rows)
-        told = (joint * log2(np.maximum(joint, 1e-12))).sum(axis=(0, 2))
-        apart = (joint.sum(axis=0) * log2(np.maximum(joint.sum(axis=0), 1e-12))).sum(axis=1)
-        mutual = told - apart  # and what the column itself has, which is the same for all
-        mutual[max(place - _BESIDE, 0) : place + _BESIDE + 1] = np.inf
-        best = np.argsort(-mutual, kind="stable")[: NEAREST + 1]
-        chosen[column] = [columns[other] for other in sorted(best.tolist()) if other != place]
+    for first in range(0, len(columns), _TOGETHER):
+        some = flat[:, first * _SKETCH : (first + _TOGETHER) * _SKETCH].T @ flat / len(rows)
+        for place, joint in enumerate(some.reshape(-1, _SKETCH, len(columns), _SKETCH), first):
+            told = (joint * log2(np.maximum(joint, 1e-12))).sum(axis=(0, 2))
+            apart = (joint.sum(axis=0) * log2(np.maximum(joint.sum(axis=0), 1e-12))).sum(axis=1)
+            mutual = told - apart  # and what the column itself has, which is the same for all
+            mutual[max(place - _BESIDE, 0) : place + _BESIDE + 1] = np.inf
+            best = np.argsort(-mutual, kind="stable")[: NEAREST + 1]
+            chosen[columns[place]] = [columns[other] for other in sorted(best.tolist()) if other != place]
     return chosen
 
 
