@@ -21,6 +21,8 @@ FEW = 1024
 NEAREST = 24
 """So many other columns at most are looked at for each."""
 _BESIDE = 4
+_DOUBT = 0.5
+"""Of what is told of steps, so much lasts where what a prediction leaves is coded."""
 _SKETCH, _SKETCH_ROWS, _TOGETHER = 12, 1024, 16
 
 
@@ -35,19 +37,39 @@ class Sieve(Protocol):
 class Adaptive:
     """For models that learn as they go: over stretches of rows, in order."""
 
-    def __init__(self, codes: Mapping[int, Codes], plain: Mapping[int, float]) -> None:
-        """codes: of each column, without gaps; plain: the bits of each with no context."""
-        self._codes, self._plain = codes, plain
+    def __init__(
+        self,
+        codes: Mapping[int, Codes],
+        plain: Mapping[int, float],
+        apart: Mapping[int, float],
+        steps: Mapping[int, Codes],
+    ) -> None:
+        """codes: of each column, without gaps; plain: the bits of each with no context; apart: as `alone` has them.
+        steps: of each series, how wide its steps are."""
+        self._codes, self._plain, self._apart = codes, plain, apart
+        self._followed = {column: chances(found, ((0, 0),)) for column, found in codes.items()}
         self._coarse = {column: coarse(np.bincount(found))[found] for column, found in codes.items()}
         self._plain_coarse = {column: bits(chances(found, ())) for column, found in self._coarse.items()}
+        self._steps = steps
+        self._plain_steps = {
+            column: min(bits(chances(found, context)) for context in ((), ((0, 0),), ((0, 0), (1, 0))))
+            for column, found in self._steps.items()
+        }
 
     def saved(self, column: int, parents: Sequence[int]) -> float:
-        context, codes = _context(len(parents)), self._codes
-        exact = self._plain[column] - bits(chances(codes[column], context, _beside(codes, parents)))
+        context, plain = _context(len(parents)), self._plain[column]
+        beside = _beside(self._codes, parents)
+        found = chances(self._codes[column], context, beside)
+        saved = plain - min(bits(found), bits((found + self._followed[column]) / 2))
+        if column in self._steps:
+            around = (beside, _beside(self._coarse, parents))
+            found = min(bits(chances(self._steps[column], context, one)) for one in around)
+            less = self._plain_steps[column] - found
+            saved = max(saved, plain - self._apart[column] + _DOUBT * less)
         if len(parents) > 1:
-            return exact
-        codes = self._coarse
-        return max(exact, self._plain_coarse[column] - bits(chances(codes[column], context, _beside(codes, parents))))
+            return saved
+        less = self._plain_coarse[column] - bits(chances(self._coarse[column], context, _beside(self._coarse, parents)))
+        return max(saved, less)
 
 
 class Static:
