@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from . import binary, coders, floats, integers, mixed, numbers, strings, text_mixed
-from .reader import Corrupt, Kind, Parent, Place, Reader, Values, check
+from .reader import Kind, Parent, Place, Reader, Unknown, Values, check
 
 CODERS = {
     "raw": coders.raw,
@@ -69,9 +69,9 @@ ENCODINGS: dict[int, Callable[[Place], Values]] = {
 
 def decode_chain(place: Place) -> Values:
     number = place.reader.u8()
-    check(place.depth <= 16, "chain too deep")
+    check(place.depth <= 17, "chain too deep")
     if number not in ENCODINGS:
-        raise Corrupt(f"encoding {number}")
+        raise Unknown(f"encoding {number}")
     values = ENCODINGS[number](place)
     check(len(values) == place.count, f"encoding {number}: {len(values)} values of {place.count}")
     if place.kind is Kind.STRINGS:

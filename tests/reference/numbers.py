@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .reader import Kind, Place, Reader, Values, check, signed
+from .reader import Kind, Place, Reader, Unknown, Values, check, signed
 
 Step = tuple[int, int]  # what, and its parent or constant
 
@@ -14,7 +14,8 @@ def expression(reader: Reader) -> list[Step]:
     steps = []
     for _ in range(reader.varint(32)):
         what = reader.u8()
-        check(what <= 9, "step")
+        if what > 9:
+            raise Unknown(f"step {what} of an expression")
         steps.append((what, reader.varint() if what == 0 else reader.zigzag() if what == 1 else 0))
     return steps
 

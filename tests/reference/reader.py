@@ -16,6 +16,10 @@ class Corrupt(Exception):
     """Not a block that FORMAT.md allows."""
 
 
+class Unknown(Corrupt):
+    """A number that this decoder does not know; a later FORMAT.md may."""
+
+
 def check(holds: bool, what: str) -> None:
     if not holds:
         raise Corrupt(what)

@@ -71,6 +71,7 @@ class Meaning:
 
     def learn(self, bit: int, limit: int) -> None:
         self.p += ((ONES * bit - self.p) >> 7) * (2**17 // (2 * self.s + 3)) >> 9
+        self.p %= 2**22
         self.s = min(self.s + 1, limit)
 
 
