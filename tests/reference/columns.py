@@ -56,7 +56,7 @@ class Column:
             dictionary = self.inner(type_.value_type, entries)
             return [dictionary[i] for i in index]
         if is_.is_struct(type_):
-            return [list(row) for row in zip(*(self.inner(field.type, count) for field in type_), strict=True)]
+            return rows_of([self.inner(field.type, count) for field in type_], count)
         if is_.is_fixed_size_list(type_):
             return cut(self.inner(type_.value_type, count * type_.list_size), [type_.list_size] * count)
         if is_.is_nested(type_):
@@ -89,6 +89,10 @@ def cut(items: Iterable[Any], lengths: list[int]) -> Values:
     return [list(islice(following, length)) for length in lengths]
 
 
+def rows_of(fields: list[Values], count: int) -> Values:
+    return [[field[row] for field in fields] for row in range(count)]
+
+
 # What an Arrow array holds, in the same words.
 
 
@@ -100,8 +104,8 @@ def values_of(array: pa.Array) -> Values:
         dictionary = values_of(array.dictionary)
         return [None if i is None else dictionary[i] for i in array.indices.to_pylist()]
     if isinstance(array, pa.StructArray):
-        rows = zip(*(values_of(array.field(place)) for place in range(type_.num_fields)), strict=True)
-        return [list(row) if one else None for row, one in zip(rows, validity_of(array), strict=True)]
+        rows = rows_of([values_of(array.field(place)) for place in range(type_.num_fields)], len(array))
+        return [row if one else None for row, one in zip(rows, array.is_valid().to_pylist(), strict=True)]
     if is_.is_nested(type_):
         return [None if item is None else values_of(item) for item in map(items_of, array)]
     if is_.is_floating(type_):
@@ -114,10 +118,6 @@ def values_of(array: pa.Array) -> Values:
     if is_.is_string(type_) or is_.is_large_string(type_) or is_.is_string_view(type_):
         return [None if value is None else value.encode() for value in array.to_pylist()]
     return array.to_pylist()
-
-
-def validity_of(array: pa.Array) -> list[bool]:
-    return array.is_valid().to_pylist()
 
 
 def items_of(scalar: Any) -> pa.Array | None:

@@ -79,9 +79,6 @@ def context_hash(number: int, codes: list[int]) -> int:
     return x
 
 
-KNOWS = [0, 1, 2, 3, *[4] * 2, *[5] * 4, *[6] * 15, *[7]]
-
-
 def knows(seen: int) -> int:
     return bisect_right((1, 2, 3, 5, 9, 25, 100), seen)
 
@@ -97,7 +94,7 @@ class Mixed:
         self.first: defaultdict[int, list[list[int]]] = defaultdict(
             lambda: [[0, *[weight] * 7] for _ in range(contexts)]
         )
-        self.second: defaultdict[tuple[int, int], list[list[int]]] = defaultdict(
+        self.second: defaultdict[tuple[int, ...], list[list[int]]] = defaultdict(
             lambda: [[weight] * 8 for _ in range(contexts)]
         )
         self.corrections: defaultdict[int, list[int]] = defaultdict(
@@ -122,7 +119,7 @@ class Mixed:
         says = [STRETCH[counter >> 16] for counter in counters]
         known = [knows(counter % 1024) for counter in counters]
         shared = min(fork.number, 1023)
-        first, second = self.first[shared], self.second[known[-1], known[-2] if len(known) > 1 else known[-1]]
+        first, second = self.first[shared], self.second[tuple(known[-2:])]
         z1 = held(sum(first[k][known[k]] * says[k] for k in range(self.contexts)) >> 16)
         z2 = held(sum(second[k][known[k]] * says[k] for k in range(self.contexts)) >> 16)
         z = z1 + z2 >> 1

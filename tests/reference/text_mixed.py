@@ -210,7 +210,7 @@ class TextMixed:
             for source in context:
                 x = h(x, values[source])
             hashes.append(x)
-        p, lines = 1, []
+        p, m, lines = 1, 1, []
         for bits in range(8):
             if bits % 4 == 0:
                 lines, m = self.enter(hashes, p), 1
