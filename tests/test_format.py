@@ -16,7 +16,9 @@ from reference.block import Block
 from reference.columns import decode_column, parent_of_column, values_of
 from reference.reader import Parent, Unknown, Values
 from strategies import arrow_arrays
+from tables import followers
 
+import mdlake
 from mdlake.block import EFFORTS, Beside, assemble, decode_values, describe, encode_array
 from mdlake.coding import CODERS
 from mdlake.coding.predicting import Predictor
@@ -67,6 +69,17 @@ def test_the_reference_reads_every_golden_archive(number: int) -> None:
     assert columns == [[value for chunk in column.chunks for value in values_of(chunk)] for column in expected.columns]
 
 
+@pytest.mark.parametrize("reorder", ["reversible", "free"])
+def test_the_reference_reads_archives_as_they_are_written_now(tmp_path: Path, reorder: str) -> None:
+    mdlake.encode(followers(200), str(tmp_path), "fast", rows_per_block=120, reorder=reorder)
+    table = mdlake.open(str(tmp_path)).to_table()
+    columns = [[value for chunk in column.chunks for value in values_of(chunk)] for column in table.columns]
+    try:
+        assert read_archive(tmp_path)[1] == columns
+    except Unknown as error:
+        pytest.skip(f"the reference does not know {error} yet")
+
+
 def arrays() -> dict[str, pa.Array]:
     n = np.arange(700)
     noise = (n.astype(np.uint64) + 1) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)
@@ -98,12 +111,12 @@ def test_the_reference_decodes_columns_of_any_type(array: pa.Array) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 300, 20_001])
-@pytest.mark.parametrize("alphabet", [1, 2, 7, 256, 3000])
-@pytest.mark.parametrize("name", CODERS)
+@pytest.mark.parametrize(
+    ("name", "alphabet"),
+    [(n, a) for n, coder in CODERS.items() for a in (1, 2, 7, 256, 3000) if a <= coder.max_alphabet],
+)
 def test_the_reference_decodes_every_coder(name: str, alphabet: int, count: int) -> None:
     """Of few symbols and of many, for which there are more lanes, and more codes than LZW has room for."""
-    if alphabet > CODERS[name].max_alphabet:
-        pytest.skip("not for this alphabet")
     noise = (np.arange(count, dtype=np.uint64) + 1) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33)
     skewed = (noise * noise >> np.uint64(31)) * np.uint64(alphabet) >> np.uint64(31)
     symbols = skewed.astype(np.uint8 if alphabet <= 256 else np.uint16)
