@@ -54,7 +54,7 @@ def _hashes(symbols: np.ndarray, context: Context, parents: NDArray[np.uint32] |
     return hashes
 
 
-def bits(found: NDArray[np.float32]) -> float:
+def bits(found: NDArray[np.floating]) -> float:
     """Bits of symbols with these chances, as if all were like the later half."""
     half = len(found) // 2
     return -sum_of_log2(found[half:]) * len(found) / max(len(found) - half, 1)

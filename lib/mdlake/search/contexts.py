@@ -100,7 +100,7 @@ def _together(
 ) -> tuple[list[Context], float]:
     """The contexts that make the average of all predictions best, one after the other, and the bits it then takes."""
     found: list[Context] = []
-    together = np.mean([chances(view.symbols, context) for context in ((), ((0, 0),))], axis=0, dtype=np.float32)
+    together = (chances(view.symbols, ()) + chances(view.symbols, ((0, 0),))) / 2
     cost = bits(together)
     while len(found) < most:
         gains = {}
