@@ -1,0 +1,50 @@
+"""What else a stream might have been: the best chain that begins otherwise, and what it takes without other columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mdlake.encodings.chain import Chain
+from mdlake.encodings.known import Known
+from mdlake.encodings.protocol import Encoding, Stream
+from mdlake.search.search import Effort, encode_so, estimate, otherwise, shortest
+
+
+@dataclass(frozen=True)
+class RunnerUp:
+    """The best chain that begins with another step than the chosen one; `estimated`: its first step alone, by a sample."""
+
+    chain: str
+    bytes: int
+    estimated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """One stream of a column: what the search was asked, the chain that it chose, and all that it made in full."""
+
+    role: str
+    stream: Stream
+    effort: Effort
+    known: Known | None
+    path: tuple[Encoding, ...]
+    chain: Chain
+    tried: tuple[Chain, ...]
+
+    def runner_up(self, full: bool) -> RunnerUp | None:
+        """None if the stream has no other chain. `full`: what was only estimated is made in full, and measured."""
+        first = type(self.chain.step)
+        made = [chain for chain in self.tried if type(chain.step) is not first]
+        other = otherwise(self.stream, self.effort, self.known, first)
+        if other and full:
+            made += filter(None, [encode_so(other[1], self.stream, self.effort, self.known)])
+        best = min(made, key=len, default=None)
+        if best and (full or other is None or len(best) <= other[0]):
+            return RunnerUp(str(best), len(best), False)
+        return RunnerUp(other[1].name, round(other[0]), True) if other else None
+
+    def alone(self, full: bool) -> int | None:
+        """What the stream takes where no other column is known, by a sample or `full`; None if it needs none as it is."""
+        if not self.chain.needs:
+            return None
+        return len(shortest(self.stream, self.effort, None, self.path)) if full else round(estimate(self.stream, self.effort))
