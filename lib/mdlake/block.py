@@ -125,7 +125,8 @@ def encode_array(
         around, tried = _known_for(role, len(stream), known, valid), list[Chain]()
         chain = shortest(stream, chosen, around, steps, tried)
         if watch:
-            watch(Searched(role, stream, chosen, around, tuple(steps), chain, tuple(tried)))
+            columns = beside.columns if beside else ()
+            watch(Searched(role, stream, chosen, around, columns, tuple(steps), chain, tuple(tried)))
         chains.append((Shape.of(stream), chain))
         valid = numbers(stream).view(bool) if role == "validity" else valid
     needed = frozenset[int]().union(*(chain.needs for _, chain in chains))

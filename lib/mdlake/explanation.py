@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from mdlake.block import read_chains
 from mdlake.encodings.chain import Chain
 from mdlake.errors import CorruptError
 from mdlake.search import RunnerUp, Searched
 from mdlake.wire import Writer
+
+FIGURES = (
+    *("parents", "relation", "alone_bytes", "runner_up", "runner_up_bytes", "runner_up_estimated"),
+    *("table_bytes", "exception_bytes"),
+)
+"""The columns of the statistics that say why a block is so."""
 
 
 class Sort(Enum):
@@ -56,7 +63,6 @@ class Explanation:
     column were known, None where none is needed. `estimated`: whether those were told by samples.
     """
 
-    chain: str
     bytes: int
     parts: tuple[Part, ...]
     runner_up: RunnerUp | None = None
@@ -86,6 +92,14 @@ class Explanation:
         """The steps that need other columns."""
         return tuple(dict.fromkeys(part.told for whole in self.parts for part in whole.all() if part.needs))
 
+    def figures(self) -> dict[str, Any]:
+        """As the statistics have it."""
+        relation = ", ".join(self.parents) or None, "; ".join(self.relations) or None, self.alone_bytes
+        other = self.runner_up
+        runner_up = (other.chain, other.bytes, other.estimated) if other else (None, None, None)
+        spent = self.spent(Sort.TABLE), self.spent(Sort.EXCEPTIONS)
+        return dict(zip(FIGURES, (*relation, *runner_up, *spent), strict=True))
+
 
 class Watcher:
     """Gathers what the search tells of a column's streams, until the block is there and to be explained."""
@@ -97,7 +111,7 @@ class Watcher:
         self._seen: list[tuple[str, Chain, RunnerUp | None, int | None]] = []
 
     def __call__(self, searched: Searched) -> None:
-        told = searched.runner_up(self._full), searched.alone(self._full)
+        told = searched.runner_up(self._names, self._full), searched.alone(self._full)
         self._seen.append((searched.role, searched.chain, *told))
 
     def explain(self, data: bytes) -> Explanation:
@@ -128,8 +142,7 @@ def explain_block(data: bytes | memoryview, names: Sequence[str], roles: Sequenc
         raise CorruptError(f"a block of {len(chains)} streams that needs {parents} is not of these columns")
     known = [names[parent] for parent in parents]
     parts = tuple(_part(role, chain, size, known, Sort.REST) for role, (chain, size) in zip(roles, chains, strict=True))
-    heaviest = max(chains, key=lambda pair: pair[1], default=None)
-    return Explanation(str(heaviest[0]) if heaviest else "empty", len(data), parts)
+    return Explanation(len(data), parts)
 
 
 def _part(role: str, chain: Chain, size: int, names: Sequence[str], sort: Sort) -> Part:

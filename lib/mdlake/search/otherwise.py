@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mdlake.encodings.chain import Chain
@@ -12,7 +13,7 @@ from mdlake.search.search import Effort, encode_so, estimate, otherwise, shortes
 
 @dataclass(frozen=True)
 class RunnerUp:
-    """The best chain that begins with another step than the chosen one; `estimated`: its first step alone, by a sample."""
+    """The best chain that begins with another step than the chosen one; `estimated` by a sample: that step alone."""
 
     chain: str
     bytes: int
@@ -21,18 +22,27 @@ class RunnerUp:
 
 @dataclass(frozen=True, eq=False)
 class Searched:
-    """One stream of a column: what the search was asked, the chain that it chose, and all that it made in full."""
+    """One stream of a column: what the search was asked, the chain that it chose, and all that it made in full.
+
+    `columns`: which ones are known beside it, by position.
+    """
 
     role: str
     stream: Stream
     effort: Effort
     known: Known | None
+    columns: tuple[int, ...]
     path: tuple[Encoding, ...]
     chain: Chain
     tried: tuple[Chain, ...]
 
-    def runner_up(self, full: bool) -> RunnerUp | None:
-        """None if the stream has no other chain. `full`: what was only estimated is made in full, and measured."""
+    def runner_up(self, names: Sequence[str], full: bool) -> RunnerUp | None:
+        """None if the stream has no other chain.
+
+        Args:
+            names: of the table's columns.
+            full: what was only estimated is made in full, and measured.
+        """
         first = type(self.chain.step)
         made = [chain for chain in self.tried if type(chain.step) is not first]
         other = otherwise(self.stream, self.effort, self.known, first)
@@ -40,11 +50,15 @@ class Searched:
             made += filter(None, [encode_so(other[1], self.stream, self.effort, self.known)])
         best = min(made, key=len, default=None)
         if best and (full or other is None or len(best) <= other[0]):
-            return RunnerUp(str(best), len(best), False)
+            return RunnerUp(best.told([names[column] for column in self.columns]), len(best), False)
         return RunnerUp(other[1].name, round(other[0]), True) if other else None
 
     def alone(self, full: bool) -> int | None:
-        """What the stream takes where no other column is known, by a sample or `full`; None if it needs none as it is."""
+        """What the stream takes where no other column is known, by a sample or in `full`; None if it needs none."""
         if not self.chain.needs:
             return None
-        return len(shortest(self.stream, self.effort, None, self.path)) if full else round(estimate(self.stream, self.effort))
+        return (
+            len(shortest(self.stream, self.effort, None, self.path))
+            if full
+            else round(estimate(self.stream, self.effort))
+        )

@@ -68,7 +68,9 @@ def shortest(
     return best
 
 
-def otherwise(stream: Stream, effort: Effort, known: Known | None, first: type[Encoding]) -> tuple[float, Encoding] | None:
+def otherwise(
+    stream: Stream, effort: Effort, known: Known | None, first: type[Encoding]
+) -> tuple[float, Encoding] | None:
     """About how many bytes the stream takes by the best way to begin that is not this one, and that; by a sample."""
     facts, least, best = _facts(stream, effort.sample, len(stream), known), math.inf, None
     for proposal in _proposals(facts, effort, effort.depth):
