@@ -108,20 +108,20 @@ class Watcher:
         """names: of the columns, by position. full: measure what was not tried, instead of estimating it."""
         self._names = names
         self._full = full
-        self._seen: list[tuple[str, Chain, RunnerUp | None, int | None]] = []
+        self._seen: list[Searched] = []
 
     def __call__(self, searched: Searched) -> None:
-        told = searched.runner_up(self._names, self._full), searched.alone(self._full)
-        self._seen.append((searched.role, searched.chain, *told))
+        self._seen.append(searched)
 
     def explain(self, data: bytes) -> Explanation:
         """Why the block is so whose streams were seen since the last."""
         seen, self._seen = self._seen, []
-        found = explain_block(data, self._names, [role for role, *_ in seen])
-        _, heaviest, runner_up, _ = max(seen, key=lambda one: len(one[1]), default=("", None, None, None))
+        found = explain_block(data, self._names, [one.role for one in seen])
+        heaviest = max(seen, key=lambda one: len(one.chain), default=None)
+        runner_up = heaviest.runner_up(self._names, self._full) if heaviest else None
         if runner_up and heaviest:
-            runner_up = replace(runner_up, bytes=len(data) - len(heaviest) + runner_up.bytes)
-        saved = [alone - len(chain) for _, chain, _, alone in seen if alone is not None]
+            runner_up = replace(runner_up, bytes=len(data) - len(heaviest.chain) + runner_up.bytes)
+        saved = [alone - len(one.chain) for one in seen if (alone := one.alone(self._full)) is not None]
         alone = len(data) - _size_of(read_chains(data)[0]) + sum(saved) if saved else None
         return replace(found, runner_up=runner_up, alone_bytes=alone, estimated=not self._full)
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from mdlake.encodings.chain import Chain
 from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Stream
-from mdlake.search.search import Effort, encode_so, estimate, otherwise, shortest
+from mdlake.search.search import CLOSE, Effort, encode_so, outlook, shortest
+
+_FEW = 3
+"""So many of the other beginnings are looked at in depth, where the best is measured."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,13 @@ class Searched:
         """
         first = type(self.chain.step)
         made = [chain for chain in self.tried if type(chain.step) is not first]
-        other = otherwise(self.stream, self.effort, self.known, first)
+        best = min(made, key=len, default=None)
+        close = best and len(best) <= CLOSE * len(self.chain)
+        few = _FEW if full else self.effort.keep - 1
+        other = outlook(self.stream, self.effort, self.known, first, few) if full or not close else None
         if other and full:
             made += filter(None, [encode_so(other[1], self.stream, self.effort, self.known)])
-        best = min(made, key=len, default=None)
+            best = min(made, key=len, default=None)
         if best and (full or other is None or len(best) <= other[0]):
             return RunnerUp(best.told([names[column] for column in self.columns]), len(best), False)
         return RunnerUp(other[1].name, round(other[0]), True) if other else None
@@ -57,8 +63,7 @@ class Searched:
         """What the stream takes where no other column is known, by a sample or in `full`; None if it needs none."""
         if not self.chain.needs:
             return None
-        return (
-            len(shortest(self.stream, self.effort, None, self.path))
-            if full
-            else round(estimate(self.stream, self.effort))
-        )
+        if full:
+            return len(shortest(self.stream, self.effort, path=self.path))
+        found = outlook(self.stream, self.effort, few=self.effort.keep - 1)
+        return round(found[0]) if found else None

@@ -68,27 +68,27 @@ def shortest(
     return best
 
 
-def otherwise(
-    stream: Stream, effort: Effort, known: Known | None, first: type[Encoding]
+def outlook(
+    stream: Stream, effort: Effort, known: Known | None = None, apart: type[Encoding] | None = None, few: int = 1
 ) -> tuple[float, Encoding] | None:
-    """About how many bytes the stream takes by the best way to begin that is not this one, and that; by a sample."""
-    facts, least, best = _facts(stream, effort.sample, len(stream), known), math.inf, None
-    for proposal in _proposals(facts, effort, effort.depth):
-        if type(proposal) is not first:
-            price = _price(proposal, facts, effort, effort.depth, least)
-            if price < least:
-                least, best = price, (price, proposal)
+    """About how many bytes a stream takes, by a sample, and how its chain begins: not with a step of the class `apart`.
+
+    Quicker than the search: half the sample, all proposals one step deep, and only the best `few` as deep as it looks.
+    """
+    facts = _facts(stream, effort.sample // 2, len(stream), known)
+    proposals = [proposal for proposal in _proposals(facts, effort, effort.depth) if type(proposal) is not apart]
+    prices = [_price(proposal, facts, effort, 1, math.inf) for proposal in proposals]
+    priced = sorted(zip(prices, proposals, strict=True), key=lambda pair: pair[0])
+    best = priced[0] if priced and priced[0][0] < math.inf else None
+    for _, proposal in priced[:few]:
+        if best and (price := _price(proposal, facts, effort, effort.depth, best[0])) < best[0]:
+            best = price, proposal
     return best
 
 
 def encode_so(proposal: Encoding, stream: Stream, effort: Effort, known: Known | None) -> Chain | None:
     """The stream in full by a chain that begins so; None where that cannot be."""
     return _encode(proposal, stream, effort, effort.depth, known)
-
-
-def estimate(stream: Stream, effort: Effort, known: Known | None = None) -> float:
-    """About how many bytes a stream takes, by a sample."""
-    return _cheapest(_facts(stream, effort.sample, len(stream), known), effort, effort.depth, math.inf)
 
 
 def _facts(stream: Stream, size: int, full: int, known: Known | None) -> Facts:
