@@ -125,7 +125,7 @@ def _first_step(data: memoryview, roles: Sequence[str]) -> tuple[Encoding, ...]:
 def _lines(part: Part, depth: int, around: Sort) -> Iterator[Line]:
     """A part and those under it: steps with one child in a line, many parts of one role in another."""
     told, inner, what = [part.told], part, part.role
-    if part.sort is not around:
+    if part.sort is not around and part.sort.value not in part.role:
         what += f" ({part.sort.value})"
     while len(inner.parts) == 1 and inner.parts[0].sort is part.sort:
         inner = inner.parts[0]
