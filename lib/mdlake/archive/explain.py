@@ -55,7 +55,8 @@ class ColumnExplanation:
             yield from _lines(part, 1, Sort.REST)
         yield Line(1, "header", "", why.header_bytes)
         if why.runner_up:
-            yield Line(1, "runner-up", why.runner_up.chain, why.runner_up.bytes)
+            shorter = ", shorter" if why.runner_up.bytes < self.found_bytes else ""  # the samples misled the search
+            yield Line(1, "runner-up" + shorter, why.runner_up.chain, why.runner_up.bytes)
         if why.alone_bytes is not None and why.saved_bytes is not None:
             yield Line(1, "alone", f"without {', '.join(why.parents)}", why.alone_bytes)
             yield Line(1, "saved", "; ".join(why.relations), why.saved_bytes)
