@@ -3,8 +3,10 @@ where nobody asks."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ from tables import every_type
 from typer.testing import CliRunner
 
 import mdlake
+from jobs.encode import main as encode_main
 from jobs.encode import record_archive
 from jobs.table_options import EncodeJobOptions
 from mdlake import block
@@ -22,6 +25,7 @@ from mdlake.archive.explain import ColumnExplanation
 from mdlake.block_row import encode_row
 from mdlake.cli import app
 from mdlake.encodings import ENCODINGS
+from mdlake.engine import LocalEngine
 from mdlake.errors import CorruptError, InvalidArgumentError
 from mdlake.explanation import FIGURES, Explanation, Sort, Watcher, explain_block
 from mdlake.statistics import read_latest
@@ -217,6 +221,15 @@ def test_statistics_say_why_and_keep_it(tmp_path: Path) -> None:
     assert not any(result.explained for result in results)
     record_archive(encode.commit(planned, results), other, results)
     assert {row[figure] for row in read_latest(other.stats, "blocks").to_pylist() for figure in FIGURES} == {None}
+
+
+def test_the_job_asks_where_it_records_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(related().select(["key", "name"]), tmp_path / "source.parquet")
+    monkeypatch.setattr("jobs.encode.open_session", lambda name: nullcontext(SimpleNamespace(sparkContext=None)))
+    monkeypatch.setattr("jobs.encode.SparkEngine", lambda context, verb: LocalEngine(1))
+    encode_main([str(tmp_path / "source.parquet"), str(tmp_path / "a"), "--stats", str(tmp_path / "stats")])
+    rows = read_latest(str(tmp_path / "stats"), "blocks").to_pylist()
+    assert [row["parents"] for row in rows] == [None, "key"] and all(row["runner_up_bytes"] for row in rows)
 
 
 def _varint(value: int) -> bytes:

@@ -51,8 +51,6 @@ _EFFORTS = {
 }
 EFFORTS = tuple(_EFFORTS)
 CODERS = tuple(leaf.name for leaf in LEAVES if leaf not in (Plain, Constant))
-
-
 Watch = Callable[[Searched], None]
 
 
@@ -122,9 +120,10 @@ def encode_array(
     )
     for role, stream in flatten(array):
         steps = path if role == "values" else ()
-        around, tried = _known_for(role, len(stream), known, valid), list[Chain]()
+        around = _known_for(role, len(stream), known, valid)
+        tried: list[Chain] | None = [] if watch else None
         chain = shortest(stream, chosen, around, steps, tried)
-        if watch:
+        if watch and tried:
             columns = beside.columns if beside else ()
             watch(Searched(role, stream, chosen, around, columns, tuple(steps), chain, tuple(tried)))
         chains.append((Shape.of(stream), chain))

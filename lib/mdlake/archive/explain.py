@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from mdlake.archive.layout import REPAIR, DataFile
-from mdlake.archive.options import ExplainOptions
+from mdlake.archive.options import EncodeOptions, ExplainOptions, fill
 from mdlake.archive.reader import Archive, stored_blocks
 from mdlake.block import read_chains
 from mdlake.block_row import encode_row
@@ -98,18 +98,19 @@ def explain(options: ExplainOptions) -> ExplainReport:
 
 def _explained(archive: Archive, file: DataFile, row: int, positions: Sequence[int]) -> tuple[ColumnExplanation, ...]:
     schema, recorded = archive.schema, archive.manifest.options
+    given = {name: recorded.get(name) for name in ("effort", "coders", "depth")}
+    options = fill(EncodeOptions, source="", archive=archive.store.url, **given)
     if not positions:
         return ()
     blocks, arrays = stored_blocks(archive.store, file, schema, row, range(len(schema)))
     roles = {position: [role for role, _ in flatten(arrays[position])] for position in positions}
     stored = {position: explain_block(blocks[position], schema.names, roles[position]) for position in positions}
-    coders = recorded.get("coders")
-    options = recorded.get("effort", "default"), tuple(coders) if coders is not None else None, recorded.get("depth")
     rounded = [position for position in archive.manifest.error_bounds if position in positions]
     paths = {position: _first_step(blocks[position], roles[position]) for position in rounded}
     watcher = Watcher(schema.names, full=True)
     explained: dict[int, ColumnExplanation] = {}
-    for position, _, data in encode_row(schema, arrays, *options, paths, watcher, positions):
+    how = options.effort, options.coders, options.depth
+    for position, _, data in encode_row(schema, arrays, *how, paths, watcher, positions):
         again, field, repeated = watcher.explain(data), schema.field(position), data == blocks[position]
         explanation = replace(stored[position], runner_up=again.runner_up, alone_bytes=again.alone_bytes)
         explained[position] = ColumnExplanation(field.name, str(field.type), explanation, len(data), repeated)
@@ -118,9 +119,8 @@ def _explained(archive: Archive, file: DataFile, row: int, positions: Sequence[i
 
 def _first_step(data: memoryview, roles: Sequence[str]) -> tuple[Encoding, ...]:
     """How the values of a column begin that may have been put on a grid: no search would propose it."""
-    chains = dict(zip(roles, read_chains(data)[1], strict=True))
-    chain = chains["values"][0]
-    return (chain.step,) if chain.children else ()
+    chains = (chain for role, (chain, _) in zip(roles, read_chains(data)[1], strict=True) if role == "values")
+    return tuple(chain.step for chain in chains if chain.children)
 
 
 def _lines(part: Part, depth: int, around: Sort) -> Iterator[Line]:
