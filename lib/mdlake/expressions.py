@@ -137,6 +137,10 @@ class Expression:
         return Expression(tuple(steps))
 
     def __str__(self) -> str:
+        return self.told("parent{}".format)
+
+    def told(self, name: Callable[[int], str]) -> str:
+        """As people write it; `name` is what a parent is called."""
         stack: list[str] = []
         for code, value in self.steps:
             if code in BINARY:
@@ -145,5 +149,5 @@ class Expression:
             elif code in UNARY:
                 stack.append(f"{UNARY[code][0]}({stack.pop()})")
             else:
-                stack.append(f"parent{value}" if code == _PARENT else str(value))
+                stack.append(name(value) if code == _PARENT else str(value))
         return stack[-1]
