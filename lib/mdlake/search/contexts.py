@@ -19,7 +19,7 @@ PARTS = 128
 ENOUGH = 0.005
 """A context is kept if it saves this share of what a column takes, or more."""
 CLOSE = 1.1
-"""Contexts of a view that takes so many times as much as the best are of use too."""
+"""Contexts of a view that takes no more than so many times as much as the first are of use too."""
 LESS = 0.9
 """The steps of a series take no more than this share of what its values take."""
 
@@ -59,9 +59,9 @@ def _of_steps(figures: Numbers, lag: int, never_again: bool = False) -> View:
 
 
 def chosen(views: Sequence[View], parents: Codes, most_parents: int, most: int) -> list[Context]:
-    """Contexts over columns beside, uint32 [rows, columns], that complement each other: those of the view by which the
-    column takes least and, if that is a near thing, of the other."""
-    found = sorted((_chosen(view, parents, most_parents, most) for view in views), key=lambda choice: choice[0])
+    """Contexts over columns beside, uint32 [rows, columns], that complement each other: those of the first view and,
+    unless it takes far more, of the other."""
+    found = [_chosen(view, parents, most_parents, most) for view in views]
     together: list[Context] = []
     for cost, contexts in found:
         for context in contexts if cost <= CLOSE * found[0][0] else ():

@@ -21,8 +21,9 @@ FEW = 1024
 NEAREST = 24
 """So many other columns at most are looked at for each."""
 _BESIDE = 4
-_DOUBT = 0.5
-"""Of what is told of steps, so much lasts where what a prediction leaves is coded."""
+_LEAST, _DOUBT = 0.1, 0.25
+"""Of what is told of steps, less than this share is nothing, and so much lasts where what a prediction leaves is
+coded."""
 _SKETCH, _SKETCH_ROWS, _TOGETHER = 12, 1024, 16
 
 
@@ -65,7 +66,8 @@ class Adaptive:
             around = (beside, _beside(self._coarse, parents))
             found = min(bits(chances(self._steps[column], context, one)) for one in around)
             less = self._plain_steps[column] - found
-            saved = max(saved, plain - self._apart[column] + _DOUBT * less)
+            if less > _LEAST * self._plain_steps[column]:
+                saved = max(saved, plain - self._apart[column] + _DOUBT * less)
         if len(parents) > 1:
             return saved
         less = self._plain_coarse[column] - bits(chances(self._coarse[column], context, _beside(self._coarse, parents)))
