@@ -75,7 +75,8 @@ def beside(count: int) -> Known:
     columns = tuple(column for array in parents().values() if (column := Column.of(array[:count])))
     x, y = Expression.parent(0), Expression.parent(1)
     program = x("*", 3)("-", y("minutes"))("//", 7)("+", y("clock")("%", 11)("/", 2))
-    formulas = tuple((how, program) for how in HOW)
+    dates = x("*", 100_000)("days", y, x("-", 3))("year")("*", y("month"))("+", x("*", 1000)("day"))
+    formulas = (*((how, program) for how in HOW), (HOW[0], dates))
     contexts = (((2, 0),), ((0, 1), (3, 2)), ((2, 0), (3, 0), (1, 0)))
     return Known(columns, count, None, contexts, formulas, ((0,), (1, 0)))
 
