@@ -4,7 +4,7 @@ machine gets the same; dividing by nothing gives nothing. FORMAT.md, "formula", 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,6 +146,8 @@ class Expression:
                 if not -(1 << 62) < value < 1 << 62:
                     raise CorruptError("a formula's constant is too large")
             steps.append((code, value))
+        if not _is_proper(steps):
+            raise CorruptError("the steps of a formula make no expression")
         return Expression(tuple(steps))
 
     def __str__(self) -> str:
@@ -160,3 +162,14 @@ class Expression:
             else:
                 stack.append(f"parent{value}" if code == _PARENT else str(value))
         return stack[-1]
+
+
+def _is_proper(steps: Sequence[tuple[int, int]]) -> bool:
+    """Whether every operation has its operands, and one result is left."""
+    results = 0
+    for code, _ in steps:
+        operands = OPERATIONS[code].operands if code in OPERATIONS else 0
+        if results < operands:
+            return False
+        results += 1 - operands
+    return results == 1

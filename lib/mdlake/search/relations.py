@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.coding.predicting import likely_lags
 from mdlake.coding.prequential import bits, chances, coarse
+from mdlake.compositions import Composition
 from mdlake.encodings.known import Codes, Numbers, Parent
 from mdlake.expressions import Expression
+from mdlake.search.composing import Compositions
 from mdlake.search.formulas import Formulas, Found
 from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import sample
@@ -59,6 +61,7 @@ class Relation:
     lookups: tuple[tuple[int, ...], ...] = ()
     remains: tuple[float, ...] = ()
     """Of each context that tables which do not adapt may have: what share of the column it leaves, in all rows."""
+    compositions: tuple[Composition, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,10 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     known = {j: formulas.of(j, min(apart[j], *(pairs[j, k] for k in others[j])), others[j]) for j in formulas.columns}
     options = {j: list(_options(j, sieve, apart[j], plain[j], {k: pairs[j, k] for k in others[j]})) for j in codes}
     explained = [Option(j, frozenset(f.expression.parents), f.bits) for j in known for f in known[j][:4]]
-    order = cheapest_order([*(option for own in options.values() for option in own), *explained])
+    composed = Compositions(taking_part)
+    texts = {j: composed.of(j, others[j]) for j in composed.columns}
+    priced = [option for j in codes for option in composed.priced(options[j], texts.get(j, ()), codes[j])]
+    order = cheapest_order([*priced, *explained])
     depths = dict.fromkeys(codes, 0)
     for place, j in enumerate(order):
         before = {k for k in order[:place] if depths[k] < reach.depth}
@@ -101,7 +107,10 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
             steps = _steps(codes[j], figures.get(j))
             told = _told(codes[j], steps)
             relation = _contexts(told, [codes[k] for k in near], near, reach, steps is not None)
-        relations[j] = _extended(relation, formula)
+        allowed = [one for one in texts.get(j, ()) if before.issuperset(one.composition.parents)]
+        if texts.get(j) and not allowed:
+            allowed = composed.of(j, sorted(before.intersection(others[j])))
+        relations[j] = _composed(_extended(relation, formula), allowed[0].composition if allowed else None)
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
     left = (i for i in range(len(columns)) if i not in codes)
     return Relations((*order, *left), tuple(relations))
@@ -143,6 +152,15 @@ def _extended(relation: Relation, formula: Found | None) -> Relation:
     parents = tuple(dict.fromkeys((*relation.parents, *formula.expression.parents)))
     place = {parent: at for at, parent in enumerate(parents)}
     return replace(relation, parents=parents, formulas=((formula.how, formula.expression.renumbered(place)),))
+
+
+def _composed(relation: Relation, composition: Composition | None) -> Relation:
+    """With a composition, and the parents that it needs."""
+    if not composition:
+        return relation
+    parents = tuple(dict.fromkeys((*relation.parents, *composition.parents)))
+    places = {parent: at for at, parent in enumerate(parents)}
+    return replace(relation, parents=parents, compositions=(composition.renumbered(places),))
 
 
 def _told(codes: Codes, steps: Numbers | None) -> Codes:
