@@ -7,7 +7,7 @@ form, and the columns that may stand in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, permutations, product
 
@@ -25,6 +25,8 @@ _NEARLY = 0.9
 _DATES, _PARTS = 6, 3
 """So many columns at most are taken for dates; for each of their parts."""
 Family = tuple[str, Expression, Sequence[tuple[int, ...]]]
+_Part = tuple[str, float, float, Expression]
+"""How it explains values, how far apart nearly all of these have to be at least, and at most, and the part."""
 _x, _y = Expression.parent(0), Expression.parent(1)
 
 
@@ -71,10 +73,10 @@ class Dates:
         self._numbers = numbers
         dates = {column: ticks for column, found in numbers.items() if (ticks := ticks_of_day(found))}
         times = {column: ticks for column, found in numbers.items() if (ticks := _ticks_of_time(found))}
-        of_day = [column for column in _up_to(numbers, 2400) if column in set(clocks)]
+        of_day = [column for column in _up_to(numbers, 59, 2400) if column in set(clocks)]
         years = [column for column, found in numbers.items() if _mostly((found >= 1600) & (found <= 2400), found)]
         written = [column for column, found in numbers.items() if _is_written(found)]
-        months, days, hours, minutes = (_up_to(numbers, most) for most in (12, 31, 24, 59))
+        months, days, hours, minutes = (_up_to(numbers, *most) for most in ((1, 12), (12, 31), (12, 24), (31, 59)))
         self._roles = _Roles(dates, times, written, years, months, days, hours, minutes, of_day)
 
     def families(self, target: int, others: Sequence[int]) -> Iterator[Family]:
@@ -88,16 +90,18 @@ class Dates:
         for ticks, columns in _by_unit(roles.dates):
             day = in_days(_x, ticks)
             ones = [(column,) for column in columns]
-            for how, most, part in (*_parts_of_day(day), *_parts_of_time(_x, ticks)):
-                if high - low <= most:
-                    yield how, part, ones
+            yield from _fitting((*_parts_of_day(day), *_parts_of_time(_x, ticks)), high - low, ones)
             for other_ticks, other_columns in _by_unit(roles.dates):
                 pairs = [pair for pair in product(columns, other_columns) if pair[0] != pair[1]]
-                if pairs and high - low <= _LATEST:
-                    yield from (("difference", form, pairs) for form in _between(day, in_days(_y, other_ticks)))
-        if high < 10_000:
-            ones = [(column,) for column in roles.written]
-            yield from (("difference", form, ones) for form in (_x("//", 10_000), _x("//", 100)("%", 100)) if ones)
+                yield from _fitting(_between(day, in_days(_y, other_ticks)), high - low, pairs)
+        yield from _fitting(_parts_of_written(_x), high - low, [(column,) for column in roles.written])
+
+
+def _fitting(parts: Iterable[_Part], width: float, columns: Sequence[tuple[int, ...]]) -> Iterator[Family]:
+    """Those that may be of values so far apart."""
+    for how, least, most, form in parts:
+        if least <= width <= most and columns:
+            yield how, form, columns
 
 
 def in_days(x: Expression, ticks: int) -> Expression:
@@ -141,10 +145,10 @@ def _is_written(values: Numbers) -> bool:
     return _mostly(proper, values)
 
 
-def _up_to(numbers: Mapping[int, Numbers], most: int) -> list[int]:
-    """Columns of numbers from 0 to this, those first that come nearest to it."""
+def _up_to(numbers: Mapping[int, Numbers], least: int, most: int) -> list[int]:
+    """Columns of numbers from 0 to more than `least` and at most `most`, those first that come nearest to that."""
     highest = {column: int(found.max()) for column, found in numbers.items() if int(found.min()) >= 0}
-    return sorted((c for c, high in highest.items() if 0 < high <= most), key=lambda c: (-highest[c], c))
+    return sorted((c for c, high in highest.items() if least < high <= most), key=lambda c: (-highest[c], c))
 
 
 def _by_unit(dates: Mapping[int, int]) -> list[tuple[int, list[int]]]:
@@ -164,40 +168,47 @@ def _unwritten(x: Expression) -> Expression:
     return x("//", 10_000)("days", x("//", 100)("%", 100), x("%", 100))
 
 
-def _parts_of_day(day: Expression) -> Iterator[tuple[str, int, Expression]]:
-    """How a part explains values, how far apart these may be, and the part."""
+def _parts_of_day(day: Expression) -> Iterator[_Part]:
     year, month = day("year"), day("month")
-    yield "difference", 800, year
-    yield "difference", 800, Expression.constant(0)("-", year)
-    yield "difference", 12, month
-    yield "difference", 4, month("+", 2)("//", 3)
-    yield "difference", 31, day("day")
-    yield "residue", 6, day
-    yield "difference", 53, day("+", 3)("//", 7)("-", year("days", 1, 4)("+", 3)("//", 7))
-    yield "difference", 366, day("-", year("days", 1, 0))
-    yield "difference", _LATEST, day
-    yield "difference", 10_000, year("*", 12)("+", month)
-    yield "difference", 100_000, year("*", 100)("+", month)
-    yield "difference", 10_000_000, _written(day)
+    yield "difference", 1, 200, year
+    yield "difference", 1, 200, Expression.constant(0)("-", year)
+    yield "difference", 3, 12, month
+    yield "difference", 1, 4, month("+", 2)("//", 3)
+    yield "difference", 7, 31, day("day")
+    yield "residue", 2, 6, day
+    yield "difference", 13, 53, day("+", 3)("//", 7)("-", year("days", 1, 4)("+", 3)("//", 7))
+    yield "difference", 90, 366, day("-", year("days", 1, 0))
+    yield "difference", 90, _LATEST, day
+    yield "difference", 12, 2400, year("*", 12)("+", month)
+    yield "difference", 12, 20_000, year("*", 100)("+", month)
+    yield "difference", 300, 2_000_000, _written(day)
 
 
-def _parts_of_time(x: Expression, ticks: int) -> Iterator[tuple[str, int, Expression]]:
+def _parts_of_time(x: Expression, ticks: int) -> Iterator[_Part]:
     if ticks == 1:
         return
-    yield "difference", 24, _units(x, ticks, 24)("%", 24)
-    yield "difference", 60, _units(x, ticks, 1440)("%", 60)
-    yield "difference", 60, _units(x, ticks, 86_400)("%", 60)
-    yield "clock", 2400, _units(x, ticks, 1440)
-    yield "difference", 1440, _units(x, ticks, 1440)("%", 1440)
-    yield from (("difference", unit, _units(x, ticks, unit)("%", unit)) for unit in UNITS[1:] if unit <= ticks)
+    yield "difference", 6, 24, _units(x, ticks, 24)("%", 24)
+    yield "difference", 15, 60, _units(x, ticks, 1440)("%", 60)
+    yield "difference", 15, 60, _units(x, ticks, 86_400)("%", 60)
+    yield "clock", 500, 2400, _units(x, ticks, 1440)
+    yield "difference", 300, 1440, _units(x, ticks, 1440)("%", 1440)
+    yield from (
+        ("difference", unit // 4, unit, _units(x, ticks, unit)("%", unit)) for unit in UNITS[1:] if unit <= ticks
+    )
 
 
-def _between(one: Expression, other: Expression) -> Iterator[Expression]:
+def _parts_of_written(x: Expression) -> Iterator[_Part]:
+    yield "difference", 1, 200, x("//", 10_000)
+    yield "difference", 3, 12, x("//", 100)("%", 100)
+
+
+def _between(one: Expression, other: Expression) -> Iterator[_Part]:
     """Days, years and months between two dates; full years, as ages are counted."""
-    yield one("-", other)
-    yield one("year")("-", other("year"))
-    yield one("year")("*", 12)("+", one("month"))("-", other("year")("*", 12)("+", other("month")))
-    yield _written(one)("-", _written(other))("//", 10_000)
+    yield "difference", 1, _LATEST, one("-", other)
+    yield "difference", 1, 200, one("year")("-", other("year"))
+    months = (day("year")("*", 12)("+", day("month")) for day in (one, other))
+    yield "difference", 3, 2400, next(months)("-", next(months))
+    yield "difference", 1, 200, _written(one)("-", _written(other))("//", 10_000)
 
 
 def _as_written(roles: _Roles) -> Iterator[Family]:
