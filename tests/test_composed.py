@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -221,6 +223,28 @@ def flipped(data: bytes, position: int, bit: int) -> bytes:
     damaged = bytearray(data)
     damaged[position] ^= 1 << bit
     return bytes(damaged)
+
+
+def test_hostile_blocks_with_a_valid_checksum_raise_one_of_the_kinds() -> None:
+    names, numbers = pa.array(FIRST[:300]), pa.array(NUMBERS[:300])
+    columns = {place: column for place, array in enumerate((names, numbers)) if (column := Column.of(array))}
+    values = pa.array(
+        [f"{a.lower()} no. {n:06d}{'' if n % 9 else '!'}" for a, n in zip(FIRST, NUMBERS[:300], strict=False)]
+    )
+    pieces = Cut(0, Place(), Place(FROM_END), 1), Literal(b" no. "), Number(X, 6)
+    beside = block.Beside((0, 1), tuple(columns.values()), compositions=(Composition(pieces),))
+    data = block.encode_array(values, "default", beside=beside)
+    assert "composed" in block.describe(data).chain
+    for position in range(block.HEADER_SIZE, min(len(data), 160)):
+        for bit in range(8):
+            body = flipped(data[block.HEADER_SIZE :], position - block.HEADER_SIZE, bit)
+            forged = data[:5] + zlib.crc32(body).to_bytes(4, "little") + body
+            try:
+                block.describe(forged)
+                again = block.decode_array(forged, pa.string(), length=300, parents=columns, max_bytes=1 << 20)
+            except MdlakeError:
+                continue
+            assert len(again) == 300
 
 
 @pytest.mark.parametrize(

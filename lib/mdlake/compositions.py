@@ -25,6 +25,7 @@ from mdlake.wire import Reader, Writer
 MAX_PIECES = 32
 MAX_LEAST, MAX_DECIMALS = 64, 18
 MAX_COUNT = 1 << 32
+_SHOWN = 24
 CASES = "as is", "lower", "upper", "capital"
 Chosen = NDArray[np.bool_]
 Lengths = NDArray[np.int64]
@@ -116,7 +117,7 @@ class Literal(Piece):
         writer.counted(self.text)
 
     def __str__(self) -> str:
-        return repr(self.text)[1:]
+        return repr(self.text[:_SHOWN])[1:] + "..." * (len(self.text) > _SHOWN)
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,10 @@ class Composed(Encoding):
         exceptions, exception_text = reader.varint(), reader.varint()
         composition = Composition.read(reader)
         rest_text = reader.varint() if composition.has_rest else 0
-        if shape.kind is not Kind.STRINGS or exceptions > shape.count or exception_text > shape.text:
-            raise CorruptError(f"{exceptions} exceptions cannot be among {shape.count} values of {shape.kind.name}")
+        if shape.kind is not Kind.STRINGS or not shape.count:
+            raise CorruptError(f"no program composes {shape.count} values of kind {shape.kind.name}")
+        if exceptions > shape.count or exception_text > shape.text:
+            raise CorruptError(f"{exceptions} exceptions cannot be among {shape.count} strings of {shape.text} bytes")
         return cls(composition, exceptions, exception_text, rest_text)
 
     def __str__(self) -> str:

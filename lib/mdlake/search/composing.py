@@ -49,6 +49,8 @@ _TEXT = 3.0
 """Bits that a byte of text takes, about."""
 _LONGEST = 1024
 """Bytes of a string, on average; columns of longer ones are left alone."""
+_STEPS = 64
+"""So many pieces at most, constant bytes one by one, are tried from each side."""
 _STARTS, _OFFSETS = 8, 16
 """In so many places at most a value's text is looked for in another; so many bytes are counted from an end."""
 
@@ -91,8 +93,8 @@ class Compositions:
         if len(rows) < LEAST_ROWS:
             return []
         found = {}
+        others = [j for j in among if j != target and j in self._usable]
         for reference in rows[:: len(rows) // REFERENCES][:REFERENCES]:
-            others = [j for j in among if j != target and j in self._usable]
             alignment = _Alignment(self, values, rows, reference, others)
             if composition := alignment.composition():
                 found[composition] = None
@@ -163,12 +165,11 @@ class _Alignment:
 
     def _extend(self, forward: bool) -> list[Piece]:
         pieces: list[Piece] = []
-        size = 0
-        while self._low[self._reference] < self._high[self._reference] and size < MAX_PIECES // 2 - 1:
-            if (piece := self._next(forward)) is None:
+        for _ in range(_STEPS):
+            left = self._low[self._reference] < self._high[self._reference]
+            if not left or len(_merged(pieces)) >= MAX_PIECES // 2 - 1 or (piece := self._next(forward)) is None:
                 break
             self._take(piece, forward)
-            size += not pieces or not (isinstance(piece, Literal) and isinstance(pieces[-1], Literal))
             pieces.append(piece)
         return pieces
 
