@@ -43,6 +43,8 @@ REFERENCES = 3
 LEAST_ROWS = 8
 USEFUL = 0.75
 """A composition leaves no more than this share of what a column takes alone."""
+GOOD = 0.05
+"""One that leaves no more than this ends the search."""
 _ALIKE, _NEARLY, _ENOUGH = 0.7, 0.9, 0.5
 """What share of the rows a piece must explain; a constant byte; all pieces together."""
 _TEXT = 3.0
@@ -57,7 +59,8 @@ _STARTS, _OFFSETS = 8, 16
 
 @dataclass(frozen=True)
 class Written:
-    """A composition for a column: what share of it is left, and how many bytes its values have on average."""
+    """A composition for a column: what share of it is left, and how many bytes its values have on average. Bytes that
+    are always the same count nowhere: other encodings spare them too."""
 
     composition: Composition
     share: float
@@ -92,17 +95,19 @@ class Compositions:
         rows = [row for row, value in enumerate(values) if value]
         if len(rows) < LEAST_ROWS:
             return []
-        found = {}
-        others = [j for j in among if j != target and j in self._usable]
-        for reference in rows[:: len(rows) // REFERENCES][:REFERENCES]:
-            alignment = _Alignment(self, values, rows, reference, others)
-            if composition := alignment.composition():
-                found[composition] = None
         strings = self._many.strings(target)
         assert strings is not None
         known = self._many.where(strings.lengths > 0)
-        measured = [_measured(composition, target, known) for composition in found]
-        return sorted((w for w in measured if w and w.share < USEFUL), key=lambda w: w.share)
+        found: dict[Composition, Written] = {}
+        others = [j for j in among if j != target and j in self._usable]
+        for reference in rows[:: len(rows) // REFERENCES][:REFERENCES]:
+            alignment = _Alignment(self, values, rows, reference, others)
+            composition = alignment.composition()
+            if composition and (written := _measured(composition, target, known)) and written.share < USEFUL:
+                found[composition] = written
+                if written.share < GOOD:
+                    break
+        return sorted(found.values(), key=lambda written: written.share)
 
     def priced(self, options: Sequence[Option], written: Sequence[Written], codes: Codes) -> Iterator[Option]:
         """A column's options beside its compositions. These spare the text of distinct strings; no other does."""
@@ -189,11 +194,16 @@ class _Alignment:
                 self._high[row] -= len(texts[row])
 
     def _next(self, forward: bool) -> Piece | None:
-        """The piece that explains most; bytes of values that it does not fit count against it."""
+        """The piece that explains most; bytes of values that it does not fit count against it.
+
+        A part of another column that is always the same tells nothing: that is left to constant bytes.
+        """
         best, most = None, 0
         for piece in self._proposals(forward):
             texts = self._given.texts(piece)
             hits = self._hits(texts, forward)
+            if piece.parents and len({texts[row] for row in hits}) < 2:
+                continue
             gain = sum(len(texts[row]) for row in hits)
             sure = len(hits) >= (_ALIKE if gain > 1.5 * len(hits) else _NEARLY) * len(self._alive)
             if sure and len(hits) >= self._least:
@@ -328,13 +338,15 @@ def _measured(composition: Composition, target: int, known: Known) -> Written | 
     missed = encoded[0].exceptions / len(values)
     flags = entropy(np.array([missed, 1 - missed])) * len(values) if missed else 0.0
     left = flags + sum(bits_of_strings(child) for child in encoded[1] if isinstance(child, Strings))
-    return Written(composition, left / max(bits_of_strings(values), 1.0), len(values.data) / len(values))
+    constant = sum(len(piece.text) for piece in composition.pieces if isinstance(piece, Literal))
+    whole = max(bits_of_strings(values, constant), 1.0)
+    return Written(composition, left / whole, max(len(values.data) / len(values) - constant, 0.0))
 
 
-def bits_of_strings(strings: Strings) -> float:
-    """Bits of strings with no context: the common ones by their chances, the text of each once."""
+def bits_of_strings(strings: Strings, constant: int = 0) -> float:
+    """Bits of strings with no context: the common ones by their chances, the text of each once, less so many bytes."""
     if len(strings) == 0:
         return 0.0
     coded = hashable(strings).dictionary_encode()
-    text = len(b"".join(coded.dictionary.to_pylist()))
+    text = sum(max(len(value) - constant, 0) for value in coded.dictionary.to_pylist())
     return bits(chances(coded.indices.to_numpy().astype(np.uint32), ())) + _TEXT * text
