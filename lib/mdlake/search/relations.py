@@ -31,6 +31,8 @@ NEARLY = 0.5
 """A column that takes no more than this share of itself where others are known may be looked up by these."""
 WORTH = 0.97
 """A column that takes no more than this share of itself where others are known gets a context."""
+EXACT = 0.01
+"""A composition that leaves less than this share of a column is all that the column gets."""
 PARTS = 128
 """Parts that the values of a column are put into where contexts are chosen for it."""
 ENOUGH = 0.005
@@ -100,17 +102,19 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     for place, j in enumerate(order):
         before = {k for k in order[:place] if depths[k] < reach.depth}
         formula = next((f for f in known.get(j, []) if before.issuperset(f.expression.parents)), None)
-        if reach.static:
+        written = [one for one in texts.get(j, ()) if before.issuperset(one.composition.parents)]
+        if texts.get(j) and not written:
+            written = composed.of(j, sorted(before.intersection(others[j])))
+        if written and written[0].share < EXACT:
+            relation = Relation()
+        elif reach.static:
             relation = _static(before, options[j])
         else:
             near = sorted(before.intersection(others[j]), key=lambda k: pairs[j, k])[: 2 * reach.parents]
             steps = _steps(codes[j], figures.get(j))
             told = _told(codes[j], steps)
             relation = _contexts(told, [codes[k] for k in near], near, reach, steps is not None)
-        allowed = [one for one in texts.get(j, ()) if before.issuperset(one.composition.parents)]
-        if texts.get(j) and not allowed:
-            allowed = composed.of(j, sorted(before.intersection(others[j])))
-        relations[j] = _composed(_extended(relation, formula), allowed[0].composition if allowed else None)
+        relations[j] = _composed(_extended(relation, formula), written[0].composition if written else None)
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
     left = (i for i in range(len(columns)) if i not in codes)
     return Relations((*order, *left), tuple(relations))
