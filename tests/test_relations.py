@@ -170,3 +170,44 @@ def test_columns_that_take_no_part_keep_their_place() -> None:
     codes = [Column.of(pa.array(values)) for values in ([1, 1, 1], [[1], [2], [3]], ["a", "b", "a"], [7, 8, 7])]
     found = relate(codes, Reach())
     assert sorted(found.order) == [0, 1, 2, 3] and found.of[0].parents == found.of[1].parents == ()
+
+
+class Wrapped(pa.ExtensionType):
+    """An extension type of any storage."""
+
+    def __init__(self, storage: pa.DataType) -> None:
+        super().__init__(storage, "mdlake.tests.wrapped")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Wrapped:
+        return cls(storage_type)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        pa.array([[1, 2], None, []] * 50, pa.list_(pa.int32())),
+        pa.array(["a", "b", None] * 50, pa.dictionary(pa.int8(), pa.string())),
+        pa.nulls(150),
+        pa.array([3, 1, None] * 50, pa.int16()),
+    ],
+    ids=["list", "dictionary", "null", "integer"],
+)
+def test_extension_types_take_part_as_far_as_their_storage_does(storage: pa.Array) -> None:
+    table = pa.table({"wrapped": Wrapped(storage.type).wrap_array(storage), "other": np.arange(150) % 3})
+    rows = decoder(table, blocks_of(table))
+    assert [rows.column(place).equals(table.column(place).chunk(0)) for place in range(2)] == [True, True]
+
+
+def test_a_column_that_tells_where_a_series_jumps_comes_before_it() -> None:
+    """Dates of the lines of an order are near each other; the line's number says where an order begins."""
+    random = np.random.default_rng(3)
+    sizes = random.integers(1, 8, 10_000)
+    line = np.concatenate([np.arange(1, size + 1) for size in sizes])
+    date = np.repeat(random.integers(0, 2400, len(sizes)), sizes) + random.integers(30, 91, len(line))
+    found = relate([Column(pa.array(date)), Column(pa.array(line))], Reach())
+    assert found.order == (1, 0)
+    assert found.of[0].parents == (1,)

@@ -31,13 +31,17 @@ def lake(tmp_path: Path) -> Path:
     chain = "dictionary[3](rans, lengths(plain, plain))"
     block = {"archive": "a", "file": "f", "row_group": 0, "type": "int64", "chain": chain, "rows": 1000}
     columns = (("plain_column", 900), (HOSTILE, 500), ("größe (cm)", 40))
+    spent = {"table_bytes": 17, "exception_bytes": 4}
+    runner_up = {"runner_up": "fields[9](zstd)", "runner_up_bytes": 1234, "runner_up_estimated": True}
+    relation = {"parents": HOSTILE, "relation": f"lookup[3] by {HOSTILE}", "alone_bytes": 4321}
+    why = {"plain_column": spent, HOSTILE: {**spent, **runner_up, **relation}}  # nothing is known of the third
     profile = {"dataset": "d", "type": "bigint", "rows": 1000, "nulls": 3, "bad_values": 7, "distinct": 12}
     whole = {"stage": "ingest", "rows": 1000, "parquet_snappy_bytes": 4000, "parquet_zstd9_bytes": 3000}
     record(
         stats,
         "blocks",
         [
-            {**block, "column": name, "position": i, "raw_bytes": 8000, "encoded_bytes": size}
+            {**block, "column": name, "position": i, "raw_bytes": 8000, "encoded_bytes": size, **why.get(name, {})}
             for i, (name, size) in enumerate(columns)
         ],
         run="encode",
@@ -128,6 +132,8 @@ def test_it_shows_the_figures(lake: Path) -> None:
         "4,000,000",
     ):
         assert shown in text
+    for shown in ("17 B", "4 B", "\u2248 1.23 kB", "fields(zstd)", "\u2248 3.82 kB", f"lookup[3] by {HOSTILE}"):
+        assert shown in text
     assert "2.00\u00d7" in text  # the archive beside Parquet, zstd-9
     assert "500\u00d7" in text  # the artifact beside the teacher
 
@@ -141,6 +147,10 @@ def test_parts_without_statistics_are_left_out(tmp_path: Path) -> None:
     record(str(tmp_path / "stats"), "stages", [{"stage": "encode", "seconds": 1.0, "skipped": False}], run="r")
     page = Page(report(str(tmp_path)))
     assert "svg" not in page.tags and "encode" in page.text
+    rows = {"archive": "a", "file": "f", "row_group": 0, "type": "int64", "chain": "plain", "rows": 9, "column": "c"}
+    record(str(tmp_path / "stats"), "blocks", [{**rows, "raw_bytes": 72, "encoded_bytes": 72}], run="r")
+    page = Page(report(str(tmp_path)))
+    assert "What each column takes" in page.text and "Why it takes that" not in page.text
 
 
 def test_a_model_that_was_not_measured_leaves_a_gap(lake: Path) -> None:

@@ -162,7 +162,8 @@ def test_fields_that_no_encoder_writes_are_refused(fields: dict[str, object]) ->
 
 
 def test_the_bytes_never_change() -> None:
-    data = encoded(lines(400))
+    contexts = ((), (0,), (1,), (2,), (3,), (0, 6), (0, 6, 7, 8), (0, 10, 11), (9,))
+    data = encoded(lines(400), contexts=contexts)
     assert data is not None
     assert (len(data), hashlib.sha256(data).hexdigest()[:32]) == (334, "719155c50e8a05ca910a1686cf6af8cd")
 

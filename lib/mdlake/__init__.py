@@ -9,7 +9,7 @@ The Python surface. What costs time to import (numba, torch) is imported by the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from mdlake.archive.encode import EncodeReport
+    from mdlake.archive.explain import ExplainReport
     from mdlake.archive.reader import Archive
 
 __version__ = VERSION
@@ -46,6 +47,7 @@ __all__ = [
     "TruncatedError",
     "UnsupportedVersionError",
     "encode",
+    "explain",
     "load_model",
     "open",
 ]
@@ -90,6 +92,32 @@ def open(url: str | PathLike[str], version: int | None = None, storage: Mapping[
     from mdlake.archive.reader import Archive
 
     return Archive.open(fspath(url), version, storage)
+
+
+def explain(
+    archive: str | PathLike[str],
+    columns: Sequence[str] | None = None,
+    *,
+    block_row: int = 0,
+    version: int | None = None,
+    storage: Mapping[str, str] | None = None,
+) -> ExplainReport:
+    """Why each block of a block row is as it is: what its parts take, the runner-up, what other columns save it.
+
+    The search is repeated and what it did not choose is measured in full, so this takes longer than encoding did.
+
+    Args:
+        columns: names of those to explain; None: all.
+        block_row: which one, counted from 0 over the archive's files.
+
+    Raises:
+        InvalidArgumentError, StoreError, CorruptError, TruncatedError, UnsupportedVersionError.
+    """
+    from mdlake.archive.explain import explain as run
+    from mdlake.archive.options import ExplainOptions
+
+    wanted = None if columns is None else tuple(columns)
+    return run(ExplainOptions(fspath(archive), version, wanted, block_row, dict(storage or {})))
 
 
 def load_model(url: str, storage: Mapping[str, str] | None = None) -> torch.nn.Module:

@@ -9,7 +9,7 @@ comes first, sizes are counted before they are allocated, and whatever is wrong 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +29,7 @@ from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Shape
 from mdlake.errors import CorruptError, InvalidArgumentError, TruncatedError, UnsupportedVersionError
 from mdlake.expressions import Expression
-from mdlake.search import Effort, shortest
+from mdlake.search import Effort, Searched, shortest
 from mdlake.streams import Kind, Stream, kind_of, numbers
 from mdlake.wire import Reader, Writer
 
@@ -52,6 +52,7 @@ _EFFORTS = {
 }
 EFFORTS = tuple(_EFFORTS)
 CODERS = tuple(leaf.name for leaf in LEAVES if leaf not in (Plain, Constant))
+Watch = Callable[[Searched], None]
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def encode_array(
     coders: tuple[str, ...] | None = None,
     beside: Beside | None = None,
     path: Sequence[Encoding] = (),
+    watch: Watch | None = None,
 ) -> bytes:
     """One Arrow array of any type that Parquet can carry, as a block. Deterministic.
 
@@ -111,6 +113,7 @@ def encode_array(
         coders: the entropy coders that may be used (names of `CODERS`); None: those of the effort.
         beside: columns of the same rows that a reader will have; None: the block can be read alone.
         path: how a chain for the values may begin, where the caller knows what they are; tried beside the search.
+        watch: is told of each stream what was searched and found.
 
     Raises:
         InvalidArgumentError: an unknown effort or coder, or a type that no block can hold.
@@ -119,7 +122,13 @@ def encode_array(
     known = beside.known(len(array)) if beside else None
     for role, stream in flatten(array):
         steps = path if role == "values" else ()
-        chains.append((Shape.of(stream), shortest(stream, chosen, _known_for(role, len(stream), known, valid), steps)))
+        around = _known_for(role, len(stream), known, valid)
+        tried: list[Chain] | None = [] if watch else None
+        chain = shortest(stream, chosen, around, steps, tried)
+        if watch and tried:
+            columns = beside.columns if beside else ()
+            watch(Searched(role, stream, chosen, around, columns, tuple(steps), chain, tuple(tried)))
+        chains.append((Shape.of(stream), chain))
         valid = numbers(stream).view(bool) if role == "validity" else valid
     needed = frozenset[int]().union(*(chain.needs for _, chain in chains))
     return assemble(len(array), chains, beside.columns[: max(needed) + 1] if beside and needed else ())
@@ -186,6 +195,16 @@ def describe(data: bytes | memoryview) -> BlockDescription:
         for shape, chain, size in _chains(reader, MAX_BYTES)
     )
     return BlockDescription(length, crc32, parents, described)
+
+
+def read_chains(data: bytes | memoryview) -> tuple[tuple[int, ...], list[tuple[Chain, int]]]:
+    """The columns that have to be decoded before a block, and for each stream its chain and its bytes, undecoded.
+
+    Raises as `decode_array`.
+    """
+    reader = _open(data)[1]
+    reader.varint()
+    return _read_parents(data, reader), [(chain, size) for _, chain, size in _chains(reader, MAX_BYTES)]
 
 
 def _effort(name: str, coders: tuple[str, ...] | None) -> Effort:

@@ -5,14 +5,14 @@ Columns are encoded in the order that their relations ask for and decoded in the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import pyarrow as pa
 
 from mdlake import block
-from mdlake.block import Beside
+from mdlake.block import Beside, Watch
 from mdlake.encodings import Encoding
 from mdlake.errors import CorruptError, located
 from mdlake.parents import Column
@@ -29,6 +29,8 @@ def encode_row(
     coders: tuple[str, ...] | None = None,
     depth: int | None = None,
     paths: Mapping[int, Sequence[Encoding]] = NO_PATHS,
+    watch: Watch | None = None,
+    only: Collection[int] | None = None,
 ) -> Iterable[tuple[int, pa.Array, bytes]]:
     """The blocks of a block row as they are made: the column's position, its array, its block.
 
@@ -38,6 +40,8 @@ def encode_row(
         depth: how many columns, one coded with the other, may have to be read before one: 0 for every column alone,
             None for as many as make it short.
         paths: by position, how the chain of a column's values may begin, where the caller knows what they are.
+        watch: is told of each stream what was searched and found, before the block that it is in comes.
+        only: positions of the columns whose blocks are asked for; None: all.
     """
     known: list[Column | None] = [None] * len(columns)
     relations = Relations(tuple(range(len(columns))), (Relation(),) * len(columns))
@@ -48,13 +52,15 @@ def encode_row(
     needed = {parent for relation in relations.of for parent in relation.parents}
     known = [column if position in needed else None for position, column in enumerate(known)]
     for position in relations.order:
+        if only is not None and position not in only:
+            continue
         relation = relations.of[position]
         parents = tuple(column for parent in relation.parents if (column := known[parent]) is not None)
         hints = relation.contexts, relation.formulas, relation.lookups, relation.remains, relation.compositions
         beside = Beside(relation.parents, parents, *hints) if parents else None
         array, columns[position] = columns[position], pa.nulls(0)
         with located(column=schema.field(position).name):
-            data = block.encode_array(array, effort, coders, beside, paths.get(position, ()))
+            data = block.encode_array(array, effort, coders, beside, paths.get(position, ()), watch)
         yield position, array, data
 
 

@@ -19,6 +19,9 @@ from mdlake.engine import LocalEngine
 from mdlake.errors import InvalidArgumentError, MdlakeError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mdlake.archive.options import ExplainOptions
     from mdlake.archive.spread import Progress
 
 app = typer.Typer(
@@ -172,12 +175,27 @@ def verify(
 
 
 @app.command("inspect")
-def inspect_archive(archive: Archive, version: Version = None, storage: Storage = None) -> None:
+def inspect_archive(
+    archive: Archive,
+    version: Version = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why: repeat the search of a block row, and measure what it left.")
+    ] = False,
+    column: Annotated[list[str] | None, typer.Option(help="A column to explain; repeatable.")] = None,
+    block_row: Annotated[int | None, typer.Option(help="The block row to explain, from 0 (the first).")] = None,
+    storage: Storage = None,
+) -> None:
     """Show what an archive spends its bytes on, column by column."""
     from mdlake.archive import inspect as verb
-    from mdlake.archive.options import InspectOptions, fill
+    from mdlake.archive.options import ExplainOptions, InspectOptions, fill
 
-    report = verb.inspect(fill(InspectOptions, archive=archive, version=version, storage=_storage(storage)))
+    given = {"archive": archive, "version": version, "storage": _storage(storage)}
+    if explain:
+        _print_explanation(fill(ExplainOptions, **given, columns=column, block_row=block_row))
+        return
+    if column or block_row is not None:
+        raise InvalidArgumentError("--column and --block-row go with --explain")
+    report = verb.inspect(fill(InspectOptions, **given))
     rows = [
         (
             c.name,
@@ -202,6 +220,26 @@ def inspect_archive(archive: Archive, version: Version = None, storage: Storage 
     title = f"{report.archive} version {report.version}: {report.rows:,} rows, {_count(report.block_rows, 'block row')}"
     heads = ("column", "type", "chain", "read with", "raw bytes", "encoded bytes", "bits per value")
     _table(title, heads, rows, ("total, bits per row", "", _ratio(report.raw_bytes, report.archive_bytes), "", *total))
+
+
+def _print_explanation(options: ExplainOptions) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from mdlake.archive.explain import explain
+
+    report = explain(options)
+    place = f"block row {report.block_row} of {report.block_rows}, {report.rows:,} rows"
+    table = Table(title=f"{report.archive} version {report.version}: {place}", title_justify="left")
+    table.add_column("column, and its parts", overflow="fold")
+    table.add_column("how", overflow="fold")
+    table.add_column("bytes", justify="right", no_wrap=True)
+    for column in report.columns:
+        table.add_row(Text(column.name, "bold"), Text(column.type), Text(f"{column.explanation.bytes:,}", "bold"))
+        for line in column.lines():
+            table.add_row(Text("  " * line.depth + line.what), Text(line.how), f"{line.bytes:,}")
+        table.add_section()
+    _console().print(table)
 
 
 @app.command()
@@ -294,7 +332,6 @@ def _progress(verb: str) -> Iterator[Progress]:
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", show_footer=True)
@@ -304,10 +341,14 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], tota
         table.add_column(head, foot, justify=align, overflow="fold", no_wrap=head in numbers)
     for row in rows:
         table.add_row(*(cell.replace("[", r"\[") for cell in row))
+    _console().print(table)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)  # into a file or a pipe: do not squeeze
-    console.print(table)
+    return console if console.is_terminal else Console(width=200)  # into a file or a pipe: do not squeeze
 
 
 def _typed(kind: str, max_error: str) -> str:

@@ -151,6 +151,10 @@ class Expression:
         return Expression(tuple(steps))
 
     def __str__(self) -> str:
+        return self.told("parent{}".format)
+
+    def told(self, name: Callable[[int], str]) -> str:
+        """As people write it; `name` is what a parent is called."""
         stack: list[str] = []
         for code, value in self.steps:
             if operation := OPERATIONS.get(code):
@@ -160,7 +164,7 @@ class Expression:
                     f"({f' {operation.name} '.join(operands)})" if infix else f"{operation.name}({', '.join(operands)})"
                 )
             else:
-                stack.append(f"parent{value}" if code == _PARENT else str(value))
+                stack.append(name(value) if code == _PARENT else str(value))
         return stack[-1]
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mdlake.arrow_types import plain_type
 from mdlake.columns import flatten
 from mdlake.encodings.facts import hashable
 from mdlake.encodings.floats import decimal_digits, exact_decimals
@@ -35,7 +36,8 @@ class Column:
     @staticmethod
     def of(array: pa.Array) -> Column | None:
         """None for nested and dictionary columns and decimals of more than 64 bits: they tell other columns nothing."""
-        if pa.types.is_nested(array.type) or pa.types.is_dictionary(array.type) or pa.types.is_null(array.type):
+        stored = plain_type(array.type)
+        if pa.types.is_nested(stored) or pa.types.is_dictionary(stored) or pa.types.is_null(stored):
             return None
         column = Column(array)
         narrow = column._streams.get("narrow")

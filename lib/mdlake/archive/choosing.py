@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from mdlake.archive.options import EncodeOptions
 from mdlake.archive.reorder import key_ranks, sort_columns, sorted_rows, take
 from mdlake.block_row import NO_PATHS, encode_row
 from mdlake.encodings import Encoding
+from mdlake.explanation import Explanation, Watcher
 
 
 @dataclass(frozen=True)
@@ -25,32 +27,37 @@ class EncodedRow:
     """The blocks of a block row by column, and what the manifest will say of each but its place.
 
     `order`: by which columns the rows were sorted, if they were; `order_block`: the way back, where it is kept.
+    `explained`: why each block is so, where that was asked for.
     """
 
     blocks: list[bytes]
     entries: list[BlockEntry]
     order: RowOrder | None = None
     order_block: bytes = b""
+    explained: tuple[Explanation, ...] = ()
 
     @property
     def size(self) -> int:
         return sum(map(len, self.blocks)) + len(self.order_block)
 
 
-def shortest_row(schema: pa.Schema, arrays: list[pa.Array], options: EncodeOptions) -> EncodedRow:
+def shortest_row(
+    schema: pa.Schema, arrays: list[pa.Array], options: EncodeOptions, watcher: Watcher | None = None
+) -> EncodedRow:
     """Encodes a block row. Takes the arrays out of the list; where there is no choice, each is freed once encoded."""
+    encode = partial(_encode, schema, options=options, watcher=watcher)
     bounded = {i: options.error_bounds[field.name] for i, field in enumerate(schema) if field.name in options.max_error}
     if not bounded and options.reorder == "none":
-        return _encode(schema, arrays, options)
-    best, paths = _encode(schema, list(arrays), options), NO_PATHS
+        return encode(arrays)
+    best, paths = encode(list(arrays)), NO_PATHS
     near = {position: approximate(arrays[position], bound) for position, bound in bounded.items()}
     if any(found.path for found in near.values()):
         replaced = [near[i].array if i in near else array for i, array in enumerate(arrays)]
         steps = {position: found.path for position, found in near.items()}
-        row = _encode(schema, list(replaced), options, steps)
+        row = encode(list(replaced), paths=steps)
         if row.size < best.size:
             best, arrays, paths = row, replaced, steps
-    if options.reorder != "none" and (row := _reordered(schema, arrays, options, bounded, paths)):
+    if options.reorder != "none" and (row := _reordered(schema, arrays, options, bounded, paths, watcher)):
         best = min(best, row, key=lambda row: row.size)
     return best
 
@@ -61,6 +68,7 @@ def _reordered(
     options: EncodeOptions,
     bounded: Collection[int],
     paths: Mapping[int, Sequence[Encoding]],
+    watcher: Watcher | None,
 ) -> EncodedRow | None:
     """The block row sorted, if a sample says that this may pay; never by columns whose values may be off."""
     stored = options.reorder == "reversible"
@@ -71,7 +79,7 @@ def _reordered(
     rows = sorted_rows(ranks)
     data = block.encode_values(ranks, options.effort, options.coders) if stored else b""
     order = RowOrder(columns, 0, len(data), block.describe(data).crc32 if stored else 0)
-    row = _encode(schema, [take(array, rows) for array in arrays], options, paths)
+    row = _encode(schema, [take(array, rows) for array in arrays], options, paths, watcher)
     return replace(row, order=order, order_block=data)
 
 
@@ -80,13 +88,19 @@ def _encode(
     arrays: list[pa.Array],
     options: EncodeOptions,
     paths: Mapping[int, Sequence[Encoding]] = NO_PATHS,
+    watcher: Watcher | None = None,
 ) -> EncodedRow:
     blocks: dict[int, bytes] = {}
     entries: dict[int, BlockEntry] = {}
-    for position, array, data in encode_row(schema, arrays, options.effort, options.coders, options.depth, paths):
+    explained: dict[int, Explanation] = {}
+    how = options.effort, options.coders, options.depth
+    for position, array, data in encode_row(schema, arrays, *how, paths, watcher):
         blocks[position], entries[position] = data, _entry(array, data)
+        if watcher:
+            explained[position] = watcher.explain(data)
     order = range(len(schema))
-    return EncodedRow([blocks[i] for i in order], [entries[i] for i in order])
+    why = tuple(explained[i] for i in order) if watcher else ()
+    return EncodedRow([blocks[i] for i in order], [entries[i] for i in order], explained=why)
 
 
 def _entry(array: pa.Array, data: bytes) -> BlockEntry:

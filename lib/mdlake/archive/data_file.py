@@ -21,6 +21,7 @@ from mdlake.archive.choosing import shortest_row
 from mdlake.archive.layout import DATA_FOLDER, BlockEntry, RowOrder
 from mdlake.archive.options import EncodeOptions
 from mdlake.archive.source import join_chunks
+from mdlake.explanation import Explanation, Watcher
 from mdlake.lake.store import Store
 
 _IN_MEMORY = 64 << 20
@@ -45,23 +46,28 @@ def cell_names(names: Sequence[str]) -> list[str]:
 class DataFileWriter:
     """Encodes block rows into one data file, held in memory while it is small and on disk when it is not.
 
-    Where the order of rows is stored, its block lies in the first column's cell, before that column's.
+    Where the order of rows is stored, its block lies in the first column's cell, before that column's. `watcher`: says
+    why each block is so; `explained` then has that, by block row.
     """
 
     schema: pa.Schema
     options: EncodeOptions
     file: IO[bytes]
+    watcher: Watcher | None = None
     rows: list[int] = field(default_factory=list)
     blocks: list[list[BlockEntry]] = field(default_factory=list)
     orders: list[RowOrder | None] = field(default_factory=list)
+    explained: list[tuple[Explanation, ...]] = field(default_factory=list)
     _parquet: pq.ParquetWriter | None = None
 
     def add(self, columns: list[pa.ChunkedArray], rows: int) -> None:
         """Encodes one block row. Takes the columns out of the list, so that each is freed when it is encoded."""
-        row = shortest_row(self.schema, [join_chunks(columns.pop(0)) for _ in self.schema], self.options)
+        arrays = [join_chunks(columns.pop(0)) for _ in self.schema]
+        row = shortest_row(self.schema, arrays, self.options, self.watcher)
         self.rows.append(rows)
         self.blocks.append(row.entries)
         self.orders.append(row.order)
+        self.explained.append(row.explained)
         if row.blocks:
             self._write([row.order_block + row.blocks[0], *row.blocks[1:]])
 
@@ -106,10 +112,10 @@ class DataFileWriter:
 
 
 @contextmanager
-def data_file_writer(schema: pa.Schema, options: EncodeOptions) -> Iterator[DataFileWriter]:
+def data_file_writer(schema: pa.Schema, options: EncodeOptions, explain: bool = False) -> Iterator[DataFileWriter]:
     """A writer of one data file; its scratch space is gone afterwards."""
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as scratch:
-        yield DataFileWriter(schema, options, scratch)
+        yield DataFileWriter(schema, options, scratch, Watcher(schema.names) if explain else None)
 
 
 def _parquet_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:

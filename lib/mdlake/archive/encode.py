@@ -62,6 +62,7 @@ class EncodeTask(Task):
     source_index: int
     schema_index: int
     fingerprint: str
+    explain: bool = False
 
     @property
     def name(self) -> str:
@@ -70,11 +71,15 @@ class EncodeTask(Task):
 
 @dataclass(frozen=True)
 class EncodeResult:
-    """A data file; `reused` if an earlier, killed run had made it."""
+    """A data file; `reused` if an earlier, killed run had made it.
+
+    `explained`: why each block is so, by block row; nothing if that was not asked of who made it.
+    """
 
     file: DataFile
     fingerprint: str = ""
     reused: bool = False
+    explained: resume.Explained = ()
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,8 @@ def encode(options: EncodeOptions, engine: Engine | None = None, progress: Progr
     return commit(planned, spread(run, planned.tasks, engine, progress))
 
 
-def plan(options: EncodeOptions) -> EncodePlan:
-    """Reads the source's footers and decides the tasks; writes nothing."""
+def plan(options: EncodeOptions, explain: bool = False) -> EncodePlan:
+    """Reads the source's footers and decides the tasks; writes nothing. `explain`: tasks say why each block is so."""
     check_options(options)
     archive = open_store(options.archive, options.storage)
     base = newest_version(archive)
@@ -144,7 +149,7 @@ def plan(options: EncodeOptions) -> EncodePlan:
     tasks = [
         task
         for index, footer in enumerate(footers)
-        for task in _tasks(footer, options, archive, schemas, index, numbers[index])
+        for task in _tasks(footer, options, archive, schemas, index, numbers[index], explain)
     ]
     return EncodePlan(options, archive, base, schemas, sources, tuple(tasks), lost=lost)
 
@@ -153,10 +158,10 @@ def run(task: EncodeTask) -> EncodeResult:
     """Encodes one task's rows to a data file, or takes the file that a killed run left."""
     saved = resume.load(task.archive, task.fingerprint, len(task.schema))
     if saved:
-        placed = replace(saved, source=task.source_index, schema=task.schema_index)
-        return EncodeResult(placed, task.fingerprint, reused=True)
+        placed = replace(saved[0], source=task.source_index, schema=task.schema_index)
+        return EncodeResult(placed, task.fingerprint, reused=True, explained=saved[1])
     with located(file=task.source.url_of(task.path)):
-        file = _encode_rows(_read(task), task.schema, task.options, task.archive)
+        file, explained = _encode_rows(_read(task), task.schema, task.options, task.archive, task.explain)
     if sum(file.rows) != task.rows:
         raise CorruptError(
             f"the footer promises {task.rows} rows, {sum(file.rows)} were read; restore it from a backup",
@@ -169,8 +174,8 @@ def run(task: EncodeTask) -> EncodeResult:
         end_row_group=task.end,
         schema=task.schema_index,
     )
-    resume.save(task.archive, task.fingerprint, file)
-    return EncodeResult(file, task.fingerprint)
+    resume.save(task.archive, task.fingerprint, file, explained)
+    return EncodeResult(file, task.fingerprint, explained=explained)
 
 
 def commit(planned: EncodePlan, results: Sequence[EncodeResult]) -> EncodeReport:
@@ -201,7 +206,7 @@ def encode_table(table: pa.Table, options: EncodeOptions) -> EncodeReport:
     pieces = _table_rows(table, options)
     files = []
     for _, group in groupby(enumerate(pieces), lambda item: item[0] // _BLOCK_ROWS_PER_FILE):
-        files.append(_encode_rows((piece for _, piece in group), table.schema, options, archive))
+        files.append(_encode_rows((piece for _, piece in group), table.schema, options, archive)[0])
     planned = EncodePlan(options, archive, base, (table.schema,), (), ())
     return commit(planned, [EncodeResult(file) for file in files])
 
@@ -213,6 +218,7 @@ def _tasks(
     schemas: Sequence[pa.Schema],
     source_index: int,
     schema_index: int,
+    explain: bool,
 ) -> Iterator[EncodeTask]:
     """Splits a file where its row groups make about 16 block rows."""
     row_bytes = footer.row_bytes
@@ -233,6 +239,7 @@ def _tasks(
             source_index,
             schema_index,
             _fingerprint(footer, options, first, end),
+            explain,
         )
 
 
@@ -271,16 +278,21 @@ def _table_rows(table: pa.Table, options: EncodeOptions) -> Iterator[tuple[list[
 
 
 def _encode_rows(
-    pieces: Iterator[tuple[list[pa.ChunkedArray], int]], schema: pa.Schema, options: EncodeOptions, archive: Store
-) -> DataFile:
-    with data_file_writer(schema, options) as writer:
+    pieces: Iterator[tuple[list[pa.ChunkedArray], int]],
+    schema: pa.Schema,
+    options: EncodeOptions,
+    archive: Store,
+    explain: bool = False,
+) -> tuple[DataFile, resume.Explained]:
+    with data_file_writer(schema, options, explain) as writer:
         for arrays, rows in pieces:
             writer.add(arrays, rows)
         blocks, size, sha256 = writer.finish()
         path = writer.put(archive, sha256) if size else ""
         grid = tuple(tuple(row) for row in blocks)
         orders = tuple(writer.orders) if any(writer.orders) else ()
-        return DataFile(path, size, sha256, 0, 0, 0, tuple(writer.rows), grid, orders=orders)
+        explained = [[each.figures() for each in row] for row in writer.explained] if explain else ()
+        return DataFile(path, size, sha256, 0, 0, 0, tuple(writer.rows), grid, orders=orders), explained
 
 
 def _commit(archive: Store, manifest: ArchiveManifest, base: int, replace_other: bool) -> int:

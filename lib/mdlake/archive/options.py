@@ -152,6 +152,20 @@ class InspectOptions:
     storage: Storage = field(default_factory=dict, repr=False, compare=False, metadata=_STORAGE)
 
 
+@dataclass(frozen=True)
+class ExplainOptions:
+    """Say why the blocks of one block row of an archive's `version` are as they are, counted from 0 over its files.
+
+    `columns`: names of those asked for, all by default.
+    """
+
+    archive: str
+    version: int | None = None
+    columns: tuple[str, ...] | None = None
+    block_row: int = 0
+    storage: Storage = field(default_factory=dict, repr=False, compare=False, metadata=_STORAGE)
+
+
 Options = TypeVar("Options")
 
 

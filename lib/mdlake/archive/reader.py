@@ -117,15 +117,21 @@ def read_blocks(store: Store, file: DataFile, schema: pa.Schema, row: int, colum
     """The arrays of some columns of block row `row`, and of those only they need, checked against the manifest."""
     if not columns:
         return []
+    with located(file=store.url_of(file.path), row_group=row), advised(REPAIR):
+        return _in_order(store, file, row, stored_blocks(store, file, schema, row, columns)[1])
+
+
+def stored_blocks(
+    store: Store, file: DataFile, schema: pa.Schema, row: int, columns: Sequence[int]
+) -> tuple[dict[int, memoryview], list[pa.Array]]:
+    """The blocks of some columns and of those they need, by position, and the arrays with their rows as stored."""
     entries = file.blocks[row]
     parents = {column: entry.parents for column, entry in enumerate(entries) if entry.parents}
-    with located(file=store.url_of(file.path), row_group=row), advised(REPAIR):
-        needed = sorted({column for wanted in columns for column in ancestors(wanted, parents)})
-        blocks = dict(zip(needed, _fetch(store, file, [entries[column] for column in needed]), strict=True))
-        crcs = {column: entries[column].crc32 for column in needed}
-        decoder = RowDecoder(schema, file.rows[row], blocks, crcs, parents)
-        arrays = [_checked(decoder.column(column), entries[column], schema.field(column)) for column in columns]
-        return _in_order(store, file, row, arrays)
+    needed = sorted({column for wanted in columns for column in ancestors(wanted, parents)})
+    blocks = dict(zip(needed, _fetch(store, file, [entries[column] for column in needed]), strict=True))
+    crcs = {column: entries[column].crc32 for column in needed}
+    decoder = RowDecoder(schema, file.rows[row], blocks, crcs, parents)
+    return blocks, [_checked(decoder.column(column), entries[column], schema.field(column)) for column in columns]
 
 
 def _in_order(store: Store, file: DataFile, row: int, arrays: list[pa.Array]) -> list[pa.Array]:

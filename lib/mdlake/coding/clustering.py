@@ -6,6 +6,8 @@ Lloyd's iterations from many clusters, then merging by description length, as in
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from mdlake.kernels import clustering as kernel
 MOST = 64
 _ROUNDS = 2
 _DENSE = 1 << 20
+_COMMON = 1 << 12
 
 
 def clusters(keys: NDArray[np.intp], count: int, symbols: np.ndarray, alphabet: int) -> NDArray[np.uint8]:
@@ -39,11 +42,18 @@ def clusters(keys: NDArray[np.intp], count: int, symbols: np.ndarray, alphabet: 
         kernel.assign(*sparse, tables, members, prices, found)
     kernel.gather(*sparse, found, tables, members)
     into = np.zeros(len(tables), np.int64)
-    kernel.merge(tables, members, into)
+    kernel.merge(tables, members, into, _logs())
     left = np.flatnonzero(members)
     kernel.assign(*sparse, tables[left], members[left], np.zeros((alphabet, len(left)), np.float32), found)
     _, firsts, numbers = np.unique(found, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(firsts)).astype(np.uint8)[numbers]
+
+
+@cache
+def _logs() -> NDArray[np.float64]:
+    logs = np.zeros(_COMMON)
+    kernel.tabulate(logs)
+    return logs
 
 
 def _first(starts: NDArray[np.intp], counts: NDArray[np.intp], total: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdlake.coding.logarithm import sum_of_log2
-from mdlake.coding.mixing import MAX_SOURCES, Context
+from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.kernels import prequential
 
 COARSE = 32
@@ -27,21 +27,34 @@ def chances(
         parents: uint32 [n, columns], the codes known beside each symbol.
         shares: how frequent each symbol is, where that is known before.
     """
-    sources, shifts = np.full(MAX_SOURCES, -1, np.int64), np.zeros(MAX_SOURCES, np.int64)
-    for m, (source, shift) in enumerate(context):
-        sources[m], shifts[m] = source, shift
-    size = 1 << max(len(symbols) * 2 - 1, 1).bit_length()
-    totals, kinds, pairs = np.zeros((3, size), np.float32)
-    owners = np.zeros((2, size), np.uint32)
-    found = np.empty(len(symbols), np.float32)
-    parents = np.zeros((len(symbols), 0), np.uint32) if parents is None else parents
     if shares is None:
-        shares = np.zeros(int(symbols.max()) + 1 if len(symbols) else 1, np.float32)
-    prequential.probabilities(symbols, shares, parents, sources, shifts, owners, totals, kinds, pairs, found)
+        found = np.empty(len(symbols), np.float32)
+        prequential.frequencies(symbols, int(symbols.max()) + 1 if len(symbols) else 1, found)
+    else:
+        found = shares[symbols]
+    if context:
+        size = 1 << max(len(symbols) * 2 - 1, 1).bit_length()
+        contexts, pairs = np.zeros((size, 3), np.uint32), np.zeros((size, 2), np.uint32)
+        prequential.probabilities(symbols, _hashes(symbols, context, parents), contexts, pairs, found)
     return found
 
 
-def bits(found: NDArray[np.float32]) -> float:
+def _hashes(symbols: np.ndarray, context: Context, parents: NDArray[np.uint32] | None) -> NDArray[np.uint32]:
+    """Of the context of each symbol."""
+    hashes = np.full(len(symbols), 0x1B873593, np.uint32)
+    for source, shift in context:
+        if source >= PREVIOUS:
+            assert parents is not None, "the context asks for columns that are not there"
+            codes = parents[:, source - PREVIOUS]
+        else:
+            codes = np.zeros(len(symbols), np.uint32)
+            np.add(symbols[: -1 - source], 1, out=codes[1 + source :], casting="unsafe")
+        hashes = (hashes ^ (codes >> np.uint32(shift))) * np.uint32(0x9E3779B1)
+        hashes ^= hashes >> np.uint32(15)
+    return hashes
+
+
+def bits(found: NDArray[np.floating]) -> float:
     """Bits of symbols with these chances, as if all were like the later half."""
     half = len(found) // 2
     return -sum_of_log2(found[half:]) * len(found) / max(len(found) - half, 1)

@@ -23,6 +23,8 @@ class BitPack(Encoding):
 
     id: ClassVar[int] = 13
     name: ClassVar[str] = "bit_pack"
+    packed: ClassVar[int | None] = 0
+    roles: ClassVar[tuple[str, ...]] = ("packed bits",)
     width: int = 0
 
     @classmethod
@@ -66,6 +68,8 @@ class BitSplit(Encoding):
 
     id: ClassVar[int] = 14
     name: ClassVar[str] = "bit_split"
+    packed: ClassVar[int | None] = 1
+    roles: ClassVar[tuple[str, ...]] = ("high bits", "low bits")
     low: int = 0
     kind: Kind = Kind.U64
 
@@ -116,6 +120,7 @@ class BytePlanes(Encoding):
 
     id: ClassVar[int] = 15
     name: ClassVar[str] = "byte_planes"
+    roles: ClassVar[tuple[str, ...]] = ("byte plane",)
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[BytePlanes]:

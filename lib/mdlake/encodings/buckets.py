@@ -21,6 +21,8 @@ class Buckets(Encoding):
 
     id: ClassVar[int] = 16
     name: ClassVar[str] = "buckets"
+    packed: ClassVar[int | None] = 1
+    roles: ClassVar[tuple[str, ...]] = ("buckets", "bits within")
     direct: int = 4
     mantissa: int = 1
     extra: int = 0

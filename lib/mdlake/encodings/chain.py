@@ -7,6 +7,7 @@ shape of the whole.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -58,12 +59,19 @@ class Chain:
         return self.step.decode(children, shape, known)
 
     def __str__(self) -> str:
-        names = [(name, len(list(same))) for name, same in groupby(map(str, self.children))]
+        return self._written(str)
+
+    def told(self, names: Sequence[str]) -> str:
+        """With the names of the columns beside it."""
+        return self._written(lambda step: step.told(names))
+
+    def _written(self, told: Callable[[Encoding], str]) -> str:
+        names = [(name, len(list(same))) for name, same in groupby(child._written(told) for child in self.children)]
         if len(names) > _SHOWN:  # the parts of a partition
             counted = Counter(name for name, times in names for _ in range(times))
             names = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
         inner = ", ".join(name if times == 1 else f"{times} x {name}" for name, times in names)
-        return f"{self.step}({inner})" if inner else str(self.step)
+        return f"{told(self.step)}({inner})" if inner else told(self.step)
 
 
 @dataclass

@@ -26,6 +26,7 @@ class Dictionary(Encoding):
     id: ClassVar[int] = 12
     name: ClassVar[str] = "dictionary"
     table: ClassVar[int | None] = 1
+    roles: ClassVar[tuple[str, ...]] = ("codes", "values")
     entries: int = 0
     text: int = 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,8 @@ from mdlake.streams import bits_of, numbers
 class WithExceptions(Encoding):
     """Floats as integers, but for some. Children: the integers (int64), the gaps between exceptions, their bits."""
 
+    roles: ClassVar[tuple[str, ...]] = ("integers", "places of exceptions", "exceptions")
+    repairs: ClassVar[tuple[int, ...]] = (1, 2)
     exceptions: int
 
     def values(self, integers: NDArray[np.int64], kind: Kind) -> np.ndarray:

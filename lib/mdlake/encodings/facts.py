@@ -13,9 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mdlake.coding.logarithm import entropy, log2, power
 from mdlake.encodings.known import Known
+from mdlake.kernels import diversity
 from mdlake.streams import Kind, Stream, Strings, bits_of, kind_of
+
+_DENSE = 8
+"""Times as many places as values make a table that is filled by the values themselves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +59,18 @@ class Facts:
     @cached_property
     def occurrences(self) -> NDArray[np.int64]:
         """How often each distinct value occurs (order not defined)."""
-        if isinstance(self.stream, np.ndarray) and self.kind.is_integer and 0 <= self.span <= max(1 << 16, self.count):
-            bits = bits_of(self.stream)
-            counts = np.bincount(bits - bits[int(np.argmin(self.stream))] if self.count else bits)
-            return counts[counts > 0]
-        return hashable(self.stream).value_counts().field("counts").to_numpy()
+        if isinstance(self.stream, Strings):
+            return hashable(self.stream).value_counts().field("counts").to_numpy()
+        bits = bits_of(np.ascontiguousarray(self.stream)).astype(np.uint64)
+        low, high = (int(bits.min()), int(bits.max())) if self.count else (0, 0)
+        if high - low <= _DENSE * self.count:
+            counts = np.zeros(high - low + 1, np.int64)
+            diversity.count_dense(bits, np.uint64(low), counts)
+        else:
+            room = (2 * self.count).bit_length()
+            keys, counts = np.zeros(1 << room, np.uint64), np.zeros(1 << room, np.int64)
+            diversity.count_hashed(bits, 64 - room, keys, counts)
+        return counts[counts > 0]
 
     @property
     def distinct(self) -> int:
@@ -78,13 +88,10 @@ class Facts:
         once, twice = (int(np.count_nonzero(self.occurrences == seen)) for seen in (1, 2))
         return min(self.full_count, self.distinct + once * (once - 1) // (2 * (twice + 1)))
 
-    @cached_property
+    @property
     def entropy(self) -> float:
         """Order-0 entropy of the sample, bits per value."""
-        if self.count == 0:
-            return 0.0
-        p = self.occurrences / self.count
-        return entropy(p)
+        return self._entropies[0]
 
     @cached_property
     def covered(self) -> float:
@@ -93,19 +100,18 @@ class Facts:
         whole = self.count in (0, self.full_count)
         return 1.0 if whole else 1 - np.count_nonzero(self.occurrences == 1) / (self.count + 1)
 
-    @cached_property
+    @property
     def full_entropy(self) -> float:
         """Order-0 entropy of the whole stream, estimated from a sample that has not seen all of its values.
 
         Chao, Shen, "Nonparametric estimation of Shannon's index of diversity when there are unseen species in
         sample" (2003).
         """
-        if self.count in (0, self.full_count):
-            return self.entropy
-        seen = np.bincount(self.occurrences)
-        times = np.flatnonzero(seen)
-        p = self.covered * times / self.count
-        return float(-(seen[times] * p * log2(p) / (1 - power(1 - p, self.count))).sum())
+        return self._entropies[self.count != self.full_count]
+
+    @cached_property
+    def _entropies(self) -> tuple[float, float]:
+        return diversity.entropies(self.occurrences, self.count, self.covered)
 
     @cached_property
     def runs(self) -> int:

@@ -40,6 +40,7 @@ class Fields(Encoding):
 
     id: ClassVar[int] = 28
     name: ClassVar[str] = "fields"
+    roles: ClassVar[tuple[str, ...]] = ("templates", "other strings", "field")
     cut: Cut = CUTS[0]
     templates: tuple[Template, ...] = ()
     text: int = 0

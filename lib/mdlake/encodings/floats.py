@@ -74,6 +74,7 @@ class FloatBits(Encoding):
     id: ClassVar[int] = 18
     name: ClassVar[str] = "float_bits"
     levels: ClassVar[int] = 0
+    roles: ClassVar[tuple[str, ...]] = ("bits",)
 
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[FloatBits]:

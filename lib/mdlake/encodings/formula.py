@@ -8,7 +8,7 @@ where the formula fits exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -66,6 +66,8 @@ class Formula(Encoding):
 
     id: ClassVar[int] = 23
     name: ClassVar[str] = "formula"
+    roles: ClassVar[tuple[str, ...]] = ("remainder", "corrections")
+    repairs: ClassVar[tuple[int, ...]] = (1,)
     how: str = HOW[0]
     expression: Expression = field(default=Expression(()))
     circle: Circle = (0, 1)
@@ -117,3 +119,6 @@ class Formula(Encoding):
 
     def __str__(self) -> str:
         return f"{self.name}[{self.how} {self.expression}]"
+
+    def told(self, names: Sequence[str]) -> str:
+        return f"{self.name}[{self.how} {self.expression.told(names.__getitem__)}]"

@@ -22,6 +22,8 @@ class Delta(Encoding):
 
     id: ClassVar[int] = 8
     name: ClassVar[str] = "delta"
+    again: ClassVar[bool] = True
+    roles: ClassVar[tuple[str, ...]] = ("differences",)
     first: int = 0
 
     @classmethod
@@ -105,6 +107,7 @@ class FrameOfReference(Encoding):
 
     id: ClassVar[int] = 10
     name: ClassVar[str] = "frame_of_reference"
+    roles: ClassVar[tuple[str, ...]] = ("offsets",)
     base: int = 0
     step: int = 1
     kind: Kind = Kind.U64

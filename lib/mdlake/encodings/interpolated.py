@@ -34,6 +34,8 @@ class Interpolated(Encoding):
 
     id: ClassVar[int] = 33
     name: ClassVar[str] = "interpolated"
+    roles: ClassVar[tuple[str, ...]] = ("corrections", "places of exceptions", "exceptions")
+    repairs: ClassVar[tuple[int, ...]] = (1, 2)
     grid: Scaled = Scaled()  # noqa: RUF009
     step: int = 1
 

@@ -32,6 +32,8 @@ class Lookup(Encoding):
     id: ClassVar[int] = 25
     name: ClassVar[str] = "lookup"
     table: ClassVar[int | None] = 0
+    roles: ClassVar[tuple[str, ...]] = ("values", "places of exceptions", "exceptions")
+    repairs: ClassVar[tuple[int, ...]] = (1, 2)
     parents: tuple[int, ...] = ()
     keys: int = 0
     text: int = 0

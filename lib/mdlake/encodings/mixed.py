@@ -41,6 +41,7 @@ class Mixed(Encoding):
     id: ClassVar[int] = 21
     name: ClassVar[str] = "mixed"
     table: ClassVar[int | None] = 0
+    roles: ClassVar[tuple[str, ...]] = ("depths of the code",)
     contexts: tuple[Context, ...] = ()
     limit: int = LIMITS[0]
     alphabet: int = 0

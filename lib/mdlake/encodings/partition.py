@@ -32,6 +32,8 @@ class Partition(Encoding):
     id: ClassVar[int] = 26
     name: ClassVar[str] = "partition"
     levels: ClassVar[int] = 16
+    table: ClassVar[int | None] = 0
+    roles: ClassVar[tuple[str, ...]] = ("part of each key", "symbols of a part")
     parents: tuple[int, ...] = ()
     keys: int = 0
     counts: tuple[int, ...] = ()

@@ -25,6 +25,7 @@ class Predicted(Encoding):
 
     id: ClassVar[int] = 24
     name: ClassVar[str] = "predicted"
+    roles: ClassVar[tuple[str, ...]] = ("residuals",)
     predictor: Predictor = Predictor(((0, 1, 0),))  # noqa: RUF009
     beside: tuple[int, ...] = ()
 

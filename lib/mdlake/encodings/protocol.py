@@ -9,7 +9,7 @@ what it will allocate before it decodes anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
@@ -49,6 +49,18 @@ class Encoding(Protocol):
     name: ClassVar[str]
     table: ClassVar[int | None] = None
     """The child that holds distinct values, so grows with them and not with the rows; most have none."""
+
+    packed: ClassVar[int | None] = None
+    """The child that holds bits packed side by side, which hardly get fewer; most have none."""
+
+    again: ClassVar[bool] = False
+    """Whether this step may have something to do with its own children."""
+
+    roles: ClassVar[tuple[str, ...]] = ("values",)
+    """What the children are called, in order; where there are more, the last is what each of them is called."""
+
+    repairs: ClassVar[tuple[int, ...]] = ()
+    """The children that mend what the step gets wrong: where that is, and what belongs there."""
 
     levels: ClassVar[int] = 1
     """How much of the search's depth this step takes: those with many children leave none, those that only tell what
@@ -107,6 +119,11 @@ class Encoding(Protocol):
     def __str__(self) -> str:
         """How the step reads in a chain, such as `delta` or `dictionary[16]`."""
         ...
+
+    def told(self, names: Sequence[str]) -> str:
+        """How the step reads beside columns of these names: with those that it needs."""
+        used = ", ".join(names[place] for place in self.needs)
+        return f"{self} by {used}" if used else str(self)
 
 
 __all__ = ["Encoding", "Facts", "Kind", "Known", "Reader", "Shape", "Stream", "Strings", "Writer"]

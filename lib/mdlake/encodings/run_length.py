@@ -22,6 +22,7 @@ class RunLength(Encoding):
 
     id: ClassVar[int] = 11
     name: ClassVar[str] = "run_length"
+    roles: ClassVar[tuple[str, ...]] = ("values", "lengths")
     runs: int = 0
     kind: Kind = Kind.U32
     text: int = 0

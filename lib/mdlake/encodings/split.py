@@ -31,6 +31,7 @@ class Split(Encoding):
 
     id: ClassVar[int] = 31
     name: ClassVar[str] = "split"
+    roles: ClassVar[tuple[str, ...]] = ("counts of pieces", "pieces")
     delimiter: int = 0
     most: int = 2
     last: bool = False

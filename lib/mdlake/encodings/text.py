@@ -22,6 +22,7 @@ class Lengths(Encoding):
 
     id: ClassVar[int] = 19
     name: ClassVar[str] = "lengths"
+    roles: ClassVar[tuple[str, ...]] = ("lengths", "bytes")
     kind: Kind = Kind.U32
 
     @classmethod
@@ -62,6 +63,7 @@ class FrontCoding(Encoding):
 
     id: ClassVar[int] = 20
     name: ClassVar[str] = "front_coding"
+    roles: ClassVar[tuple[str, ...]] = ("bytes shared", "rest")
     kind: Kind = Kind.U32
     text: int = 0
 

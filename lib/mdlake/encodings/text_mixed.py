@@ -14,8 +14,8 @@ from mdlake.encodings.known import Known, codes_beside
 from mdlake.encodings.protocol import Encoding, Facts, Kind, Reader, Shape, Stream, Strings, Writer
 from mdlake.errors import CorruptError
 
-ALONE: tuple[Context, ...] = ((), (0,), (1,), (2,), (3,), (0, 6), (0, 6, 7, 8), (0, 10, 11), (9,))
-"""Orders 0 to 4; the word, and with two before it; what stood here in the string before; the place."""
+ALONE: tuple[Context, ...] = ((), (0,), (1,), (2,), (3,), (3, 5), (0, 6), (0, 6, 7, 8), (0, 10, 11), (9,))
+"""Orders 0 to 4, and 6; the word, and with two before it; what stood here in the string before; the place."""
 MOST_PARENTS = 2
 LIMITS = 1, 1023
 _TRIAL = 16384

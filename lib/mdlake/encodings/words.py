@@ -27,6 +27,7 @@ class Words(Encoding):
 
     id: ClassVar[int] = 29
     name: ClassVar[str] = "words"
+    roles: ClassVar[tuple[str, ...]] = ("tokens",)
     tokens: int = 0
     text: int = 0
 

@@ -4,11 +4,11 @@ Counts are sparse: key p has symbols[starts[p]:starts[p + 1]], each as often as 
 """
 
 import numpy as np
-from numba import njit
+from numba import int64, njit
 
 from mdlake.kernels.logarithm import log2_of
 
-COMPILED_IN = "22fcddb20984a9d3"
+COMPILED_IN = "552f39c45ccaa732"
 
 BACKOFF = 16.0
 """So many symbols of the whole are added to every cluster, for those it has not seen."""
@@ -53,31 +53,51 @@ def assign(starts, symbols, counts, tables, members, prices, clusters):
 
 
 @njit(cache=True, nogil=True)
-def length(table, members, keys):
-    """Bits of the symbols counted in a table, of the table, and of which keys use it."""
-    size, bits, distinct = table.sum(), -members * log2_of(members / keys), 0
-    for s in range(table.size):
-        if table[s] > 0:
-            bits -= table[s] * log2_of(table[s] / size)
+def tabulate(logs):
+    """Fills logs[n] with n log2(n)."""
+    for n in range(1, logs.size):
+        logs[n] = n * log2_of(n)
+
+
+@njit(inline="always")
+def information(n, logs):
+    """n log2(n)."""
+    return logs[int64(n)] if n < logs.size else n * log2_of(n)
+
+
+@njit(cache=True, nogil=True)
+def length(tables, c, d, members, keys, logs):
+    """Bits of the symbols counted in two tables, or in one with itself, of one table for both, and of which keys use
+    it."""
+    size, bits, distinct = 0.0, 0.0, 0
+    both = np.float64(c != d)
+    for s in range(tables.shape[1]):
+        count = tables[c, s] + both * tables[d, s]
+        if count > 0:
+            size += count
+            bits -= information(count, logs)
             distinct += 1
+    bits += information(size, logs) - members * log2_of(members / keys)
     return bits + ENTRY_BITS * distinct + (TABLE_BITS if distinct else 0.0)
 
 
 @njit(cache=True, nogil=True)
-def merge(tables, members, into):
-    """Merges clusters as long as that makes all of it shorter; `into` tells where each has gone."""
+def merge(tables, members, into, logs):
+    """Merges clusters as long as that makes all of it shorter; `into` tells where each has gone. logs as `tabulate`
+    fills them."""
     count, keys = tables.shape[0], members.sum()
     alive = np.zeros(count, np.bool_)
     alone = np.zeros(count)
     for c in range(count):
         into[c] = c
-        alone[c] = length(tables[c], members[c], keys)
+        alone[c] = length(tables, c, c, members[c], keys, logs)
         alive[c] = members[c] > 0
     gains = np.full((count, count), -1.0)
     for c in range(count):
         for d in range(c):
             if alive[c] and alive[d]:
-                gains[c, d] = alone[c] + alone[d] - length(tables[c] + tables[d], members[c] + members[d], keys)
+                together = length(tables, c, d, members[c] + members[d], keys, logs)
+                gains[c, d] = alone[c] + alone[d] - together
     while True:
         best = np.argmax(gains)
         c, d = best // count, best % count
@@ -86,7 +106,7 @@ def merge(tables, members, into):
         tables[d] += tables[c]
         members[d] += members[c]
         tables[c], members[c] = 0, 0
-        alone[d] = length(tables[d], members[d], keys)
+        alone[d] = length(tables, d, d, members[d], keys, logs)
         alive[c] = False
         for k in range(count):
             if into[k] == c:
@@ -94,6 +114,5 @@ def merge(tables, members, into):
             gains[c, k] = gains[k, c] = -1.0
         for k in range(count):
             if alive[k] and k != d:
-                gains[max(k, d), min(k, d)] = (
-                    alone[k] + alone[d] - length(tables[k] + tables[d], members[k] + members[d], keys)
-                )
+                together = length(tables, k, d, members[k] + members[d], keys, logs)
+                gains[max(k, d), min(k, d)] = alone[k] + alone[d] - together

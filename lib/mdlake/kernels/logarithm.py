@@ -7,6 +7,8 @@ import math
 
 from numba import njit
 
+SMALL, LARGE = 2.0**-500, 2.0**500
+
 
 @njit(cache=True, nogil=True)
 def log2_of(value):
@@ -31,7 +33,15 @@ def fill(values, found):
 
 @njit(cache=True, nogil=True)
 def total(values):
-    bits = 0.0
+    """The sum of the logarithms of numbers between SMALL and LARGE, or 0: that of their product, whose exponent is
+    taken out before it gets too small."""
+    bits, product = 0.0, 1.0
     for i in range(values.size):
-        bits += log2_of(values[i])
-    return bits
+        if values[i] > 0.0:
+            product *= values[i]
+            if not SMALL < product < LARGE:
+                product, exponent = math.frexp(product)
+                bits += exponent
+        else:
+            bits += log2_of(0.0)
+    return bits + log2_of(product)

@@ -29,7 +29,7 @@ APM_WIDTH = 2 * (FARTHEST + 1) // (APM_STEPS - 1)
 PREVIOUS = 2  # sources before the parents: the previous symbol of the stream, and the one before
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def context_hash(context, sources, shifts, row):
     """One context's hash: its number, and the codes of its sources, each less its lowest bits."""
     x = uint32(context * 0x3D4D51CB + 0x1B873593)
@@ -41,7 +41,7 @@ def context_hash(context, sources, shifts, row):
     return x
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def find_line(lines, mask, hash_, group):
     """The line of a context in a group of forks: found, or made in place of the less used of two."""
     x = uint32(uint32(hash_ + uint32(group) * uint32(0x85EBCA6B)) * uint32(0xC2B2AE35))

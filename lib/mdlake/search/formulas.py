@@ -30,6 +30,7 @@ _FEWER = 12
 USEFUL = 0.75
 """A formula leaves no more than this share of what a column takes alone."""
 _LARGEST = 1 << 40
+_DENSE = 8
 _parent = Expression.parent
 Candidate = tuple[str, Expression]
 
@@ -241,9 +242,16 @@ def _spread(how: str, values: Numbers, explained: Numbers) -> NDArray[np.float64
 
 def bits_of_numbers(values: Numbers) -> float:
     """Bits of a series of numbers with no context: the common ones by their chances, the digits of wide ones beside."""
-    distinct, symbols = np.unique(values, return_inverse=True)
+    low, span = int(values.min()), int(values.max()) - int(values.min())
+    if span < _DENSE * len(values):
+        counts = np.bincount(values - low)
+        distinct = np.flatnonzero(counts)
+    else:
+        counts, distinct = None, np.unique(values)
     if len(distinct) > len(values) // 8:
-        wide = np.frexp(np.abs(values - np.sort(values)[len(values) // 2]).astype(np.float64))[1]
+        middle = np.partition(values, len(values) // 2)[len(values) // 2]
+        wide = np.frexp(np.abs(values - middle).astype(np.float64))[1]
         return bits(chances(wide.astype(np.uint32), ())) + float(np.maximum(wide, 0).sum())
+    symbols = np.searchsorted(distinct, values) if counts is None else (np.cumsum(counts > 0) - 1)[values - low]
     table = float(log2(np.abs(np.diff(distinct).astype(np.float64)) + 1).sum())
     return bits(chances(symbols.astype(np.uint32), ())) + table

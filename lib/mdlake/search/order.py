@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 ROUNDS = 200
 """The most moves."""
+_TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,14 @@ def cheapest_order(options: Sequence[Option]) -> list[int]:
     """All columns that have options, in the cheapest order found. Each needs an option without parents."""
     prices = _Prices(options)
     order = _greedy(options)
-    cost = prices.of(order)
+    cost = prices.of([order])[0]
     for _ in range(ROUNDS):
-        moves = [(prices.of(moved), place, moved) for place, moved in enumerate(_moves(order, options))]
-        best = min(moves, key=lambda move: move[:2], default=None)
-        if best is None or best[0] >= cost - 1:
+        moves = list(_moves(order, options))
+        costs = prices.of(moves)
+        best = int(np.argmin(costs)) if moves else 0
+        if not moves or costs[best] >= cost - 1:
             break
-        cost, _, order = best
+        cost, order = costs[best], moves[best]
     return order
 
 
@@ -43,19 +46,25 @@ class _Prices:
     """What orders cost, all options at once."""
 
     def __init__(self, options: Sequence[Option]) -> None:
+        options = sorted(options, key=lambda option: option.column)
         self._columns = np.array([option.column for option in options])
+        self._starts = np.flatnonzero(np.diff(self._columns, prepend=-1))
         self._bits = np.array([option.bits for option in options])
         widest = max(1, *(len(option.parents) for option in options))
         self._parents = np.array([(sorted(o.parents) + [-1] * widest)[:widest] for o in options], np.intp)
-        self._size = int(self._columns.max()) + 1
 
-    def of(self, order: Sequence[int]) -> float:
-        places = np.zeros(self._size + 1)
-        places[list(order)] = np.arange(len(order)) + 1.0  # place 0, at the end, is that of no parent
-        met = (places[self._parents] < places[self._columns, None]).all(axis=1)
-        best = np.full(self._size, np.inf)
-        np.minimum.at(best, self._columns[met], self._bits[met])
-        return float(best[list(order)].sum())
+    def of(self, orders: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+        """[orders]"""
+        costs = np.empty(len(orders))
+        for first in range(0, len(orders), _TOGETHER):
+            some = np.array(orders[first : first + _TOGETHER])
+            places = np.zeros((len(some), int(self._columns[-1]) + 2), np.int32)
+            np.put_along_axis(places, some, np.arange(1, some.shape[1] + 1, dtype=np.int32)[None], 1)
+            own = places[:, self._columns]  # place 0, at the end, is that of no parent
+            met = np.all([places[:, parents] < own for parents in self._parents.T], axis=0)
+            best = np.minimum.reduceat(np.where(met, self._bits, np.inf), self._starts, axis=1)
+            costs[first : first + _TOGETHER] = best.sum(axis=1)
+        return costs
 
 
 def _greedy(options: Sequence[Option]) -> list[int]:

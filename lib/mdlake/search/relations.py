@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mdlake.coding.mixing import PREVIOUS, Context
-from mdlake.coding.predicting import likely_lags
-from mdlake.coding.prequential import bits, chances, coarse
+from mdlake.coding.prequential import bits, chances
 from mdlake.compositions import Composition
-from mdlake.encodings.known import Codes, Numbers, Parent
+from mdlake.encodings.known import Parent
 from mdlake.expressions import Expression
 from mdlake.search.composing import Compositions
+from mdlake.search.contexts import chosen, views_of
 from mdlake.search.formulas import Formulas, Found
 from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import sample
@@ -33,10 +32,6 @@ WORTH = 0.97
 """A column that takes no more than this share of itself where others are known gets a context."""
 EXACT = 0.01
 """A composition that leaves less than this share of a column is all that the column gets."""
-PARTS = 128
-"""Parts that the values of a column are put into where contexts are chosen for it."""
-ENOUGH = 0.005
-"""A context is kept if it saves this share of what a column takes, or more."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +81,12 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     rows = len(next(iter(codes.values())))
     plain = {j: bits(chances(found, ())) for j, found in codes.items()}
     apart = {j: alone(found, plain[j]) for j, found in codes.items()}
-    sieve = Static(taking_part, rows, reach.sample) if reach.static else Adaptive(codes, plain)
+    figures = {j: numbers(sample(f, reach.sample)) for j, c in taking_part.items() if (f := c.numbers) is not None}
+    views = {} if reach.static else {j: views_of(found, figures.get(j), plain[j]) for j, found in codes.items()}
+    steps = {j: view.symbols for j, seen in views.items() for view in seen if view.of_steps}
+    sieve = Static(taking_part, rows, reach.sample) if reach.static else Adaptive(codes, plain, apart, steps)
     others = nearest(codes)
     pairs = {(j, k): plain[j] - sieve.saved(j, (k,)) for j in codes for k in others[j]}
-    figures = {j: numbers(sample(f, reach.sample)) for j, c in taking_part.items() if (f := c.numbers) is not None}
     formulas = Formulas(figures)
     known = {j: formulas.of(j, min(apart[j], *(pairs[j, k] for k in others[j])), others[j]) for j in formulas.columns}
     options = {j: list(_options(j, sieve, apart[j], plain[j], {k: pairs[j, k] for k in others[j]})) for j in codes}
@@ -111,9 +108,8 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
             relation = _static(before, options[j])
         else:
             near = sorted(before.intersection(others[j]), key=lambda k: pairs[j, k])[: 2 * reach.parents]
-            steps = _steps(codes[j], figures.get(j))
-            told = _told(codes[j], steps)
-            relation = _contexts(told, [codes[k] for k in near], near, reach, steps is not None)
+            beside = np.stack([codes[k] for k in near], 1) if near else np.zeros((rows, 0), np.uint32)
+            relation = _named(chosen(views[j], beside, reach.parents, reach.contexts), near)
         relations[j] = _composed(_extended(relation, formula), written[0].composition if written else None)
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
     left = (i for i in range(len(columns)) if i not in codes)
@@ -165,66 +161,6 @@ def _composed(relation: Relation, composition: Composition | None) -> Relation:
     parents = tuple(dict.fromkeys((*relation.parents, *composition.parents)))
     places = {parent: at for at, parent in enumerate(parents)}
     return replace(relation, parents=parents, compositions=(composition.renumbered(places),))
-
-
-def _told(codes: Codes, steps: Numbers | None) -> Codes:
-    """What contexts have to tell of a column: about where its values are or, of a series, how wide its steps are."""
-    if steps is None:
-        counts = np.bincount(codes)
-        return coarse(counts, PARTS)[codes] if len(counts) > PARTS else codes
-    widths = 2 * np.frexp(np.abs(steps.astype(np.float64)))[1] + (steps < 0)
-    return np.unique(np.maximum(widths, 0), return_inverse=True)[1].astype(np.uint32)
-
-
-def _steps(codes: Codes, figures: Numbers | None) -> Numbers | None:
-    """Of a series, numbers that hardly come again, the steps at its best lag; None of other columns."""
-    if figures is None or int(codes.max()) < len(codes) // 4:
-        return None
-    lag = likely_lags(figures)[0]
-    return np.diff(figures, prepend=figures[:1]) if lag == 1 else figures - np.roll(figures, lag)
-
-
-def _contexts(symbols: Codes, codes: Sequence[Codes], near: Sequence[int], reach: Reach, series: bool) -> Relation:
-    """Contexts for a column of these symbols over those near it, best first: they complement each other."""
-    parents = np.stack(codes, 1) if near else np.zeros((len(symbols), 0), np.uint32)
-    tried: dict[Context, NDArray[np.float32]] = {}
-
-    def measure(context: Context) -> float:
-        if context not in tried:
-            tried[context] = chances(symbols, context, parents)
-        return bits(tried[context])
-
-    singles = {((PREVIOUS + m, 0),): 0.0 for m in range(len(near))}
-    singles = {context: measure(context) for context in singles}
-    best = sorted(singles, key=lambda c: singles[c])[:6]
-    level = [*best]
-    for _ in range(2):
-        wider = {tuple(sorted({*a, *b})) for a in level[:5] for b in [*best, ((0, 0),)]} - set(tried)
-        costs = {context: measure(context) for context in sorted(wider)}
-        level = sorted(costs, key=lambda c: costs[c])[:5]
-    start = np.mean([chances(symbols, context) for context in ((), ((0, 0),))], axis=0)
-    chosen: list[Context] = []
-    together, cost = start, bits(start)
-    while len(chosen) < reach.contexts:
-        gains = {}
-        for context, found in tried.items():
-            used = {s for c in (*chosen, context) for s, _ in c if s >= PREVIOUS}
-            if context in chosen or len(used) > reach.parents:
-                continue
-            gains[context] = cost - bits((together * (len(chosen) + 1) + found) / (len(chosen) + 2))
-        if not gains:
-            break
-        context = max(gains, key=lambda c: gains[c])
-        if gains[context] < ENOUGH * cost + 64:
-            break
-        together = (together * (len(chosen) + 1) + tried[context]) / (len(chosen) + 2)
-        cost -= gains[context]
-        chosen.append(context)
-    if series:  # what a prediction leaves may depend on columns that tell nothing of the values
-        used = {source for context in chosen for source, _ in context}
-        others = [((PREVIOUS + m, 0),) for m in range(len(near)) if PREVIOUS + m not in used]
-        chosen += others[: reach.contexts - len(chosen)]
-    return _named(chosen, near)
 
 
 def _named(contexts: Sequence[Context], near: Sequence[int]) -> Relation:

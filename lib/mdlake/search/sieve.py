@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mdlake.coding.logarithm import entropy, log2, sum_of_log2
 from mdlake.coding.mixing import PREVIOUS, Context
-from mdlake.coding.prequential import bits, chances, coarse
+from mdlake.coding.prequential import COARSE, bits, chances, coarse
 from mdlake.encodings.known import Codes, Parent
 from mdlake.search.sample import sample
 from mdlake.streams import numbers
@@ -21,7 +21,9 @@ FEW = 1024
 NEAREST = 24
 """So many other columns at most are looked at for each."""
 _BESIDE = 4
-_SKETCH, _SKETCH_ROWS = 12, 1024
+_DOUBT = 0.5
+"""Of what is told of steps, so much lasts where what a prediction leaves is coded."""
+_SKETCH, _SKETCH_ROWS, _TOGETHER = 12, 1024, 16
 
 
 class Sieve(Protocol):
@@ -35,19 +37,39 @@ class Sieve(Protocol):
 class Adaptive:
     """For models that learn as they go: over stretches of rows, in order."""
 
-    def __init__(self, codes: Mapping[int, Codes], plain: Mapping[int, float]) -> None:
-        """codes: of each column, without gaps; plain: the bits of each with no context."""
-        self._codes, self._plain = codes, plain
+    def __init__(
+        self,
+        codes: Mapping[int, Codes],
+        plain: Mapping[int, float],
+        apart: Mapping[int, float],
+        steps: Mapping[int, Codes],
+    ) -> None:
+        """codes: of each column, without gaps; plain: the bits of each with no context; apart: as `alone` has them.
+        steps: of each series, how wide its steps are."""
+        self._codes, self._plain, self._apart = codes, plain, apart
+        self._followed = {column: chances(found, ((0, 0),)) for column, found in codes.items()}
         self._coarse = {column: coarse(np.bincount(found))[found] for column, found in codes.items()}
         self._plain_coarse = {column: bits(chances(found, ())) for column, found in self._coarse.items()}
+        self._steps = steps
+        self._plain_steps = {
+            column: min(bits(chances(found, context)) for context in ((), ((0, 0),), ((0, 0), (1, 0))))
+            for column, found in self._steps.items()
+        }
 
     def saved(self, column: int, parents: Sequence[int]) -> float:
-        context, codes = _context(len(parents)), self._codes
-        exact = self._plain[column] - bits(chances(codes[column], context, _beside(codes, parents)))
+        context, plain = _context(len(parents)), self._plain[column]
+        beside = _beside(self._codes, parents)
+        found = chances(self._codes[column], context, beside)
+        saved = plain - min(bits(found), bits((found + self._followed[column]) / 2))
+        if column in self._steps:
+            around = (beside, _beside(self._coarse, parents))
+            found = min(bits(chances(self._steps[column], context, one)) for one in around)
+            less = self._plain_steps[column] - found
+            saved = max(saved, plain - self._apart[column] + _DOUBT * less)
         if len(parents) > 1:
-            return exact
-        codes = self._coarse
-        return max(exact, self._plain_coarse[column] - bits(chances(codes[column], context, _beside(codes, parents))))
+            return saved
+        less = self._plain_coarse[column] - bits(chances(self._coarse[column], context, _beside(self._coarse, parents)))
+        return max(saved, less)
 
 
 class Static:
@@ -68,9 +90,12 @@ class Static:
         symbols = child.codes[rows]
         saved = child.bits * _less(chances(symbols, context, beside, child.shares), child.shares[symbols])
         if len(parents) == 1:
-            symbols, shares, bits_ = child.part[symbols], child.coarse_shares, entropy(child.coarse_shares)
-            for around in (beside, known[0].part[beside]):
-                saved = max(saved, bits_ * _less(chances(symbols, context, around, shares), shares[symbols]))
+            symbols, shares = child.part[symbols], child.coarse_shares
+            around = [beside] if len(child.counts) > COARSE else []
+            around += [known[0].part[beside]] if len(known[0].counts) > COARSE else []
+            for coarser in around:
+                less = _less(chances(symbols, context, coarser, shares), shares[symbols])
+                saved = max(saved, child.coarse_bits * less)
         return saved * self._size
 
 
@@ -107,6 +132,10 @@ class _Counted:
         return coarse(self.counts)
 
     @cached_property
+    def coarse_bits(self) -> float:
+        return entropy(self.coarse_shares)
+
+    @cached_property
     def coarse_shares(self) -> NDArray[np.float32]:
         return (np.bincount(self.part, self.counts) / len(self.codes)).astype(np.float32)
 
@@ -123,14 +152,15 @@ def nearest(codes: Mapping[int, Codes]) -> dict[int, list[int]]:
     np.put_along_axis(marks, sketch[:, :, None].astype(np.intp), 1, 2)
     flat = marks.reshape(len(rows), -1)
     chosen = {}
-    for place, column in enumerate(columns):
-        joint = (marks[:, place].T @ flat).reshape(_SKETCH, len(columns), _SKETCH) / len(rows)
-        told = (joint * log2(np.maximum(joint, 1e-12))).sum(axis=(0, 2))
-        apart = (joint.sum(axis=0) * log2(np.maximum(joint.sum(axis=0), 1e-12))).sum(axis=1)
-        mutual = told - apart  # and what the column itself has, which is the same for all
-        mutual[max(place - _BESIDE, 0) : place + _BESIDE + 1] = np.inf
-        best = np.argsort(-mutual, kind="stable")[: NEAREST + 1]
-        chosen[column] = [columns[other] for other in sorted(best.tolist()) if other != place]
+    for first in range(0, len(columns), _TOGETHER):
+        some = flat[:, first * _SKETCH : (first + _TOGETHER) * _SKETCH].T @ flat / len(rows)
+        for place, joint in enumerate(some.reshape(-1, _SKETCH, len(columns), _SKETCH), first):
+            told = (joint * log2(np.maximum(joint, 1e-12))).sum(axis=(0, 2))
+            apart = (joint.sum(axis=0) * log2(np.maximum(joint.sum(axis=0), 1e-12))).sum(axis=1)
+            mutual = told - apart  # and what the column itself has, which is the same for all
+            mutual[max(place - _BESIDE, 0) : place + _BESIDE + 1] = np.inf
+            best = np.argsort(-mutual, kind="stable")[: NEAREST + 1]
+            chosen[columns[place]] = [columns[other] for other in sorted(best.tolist()) if other != place]
     return chosen
 
 

@@ -59,8 +59,17 @@ def _columns(profile: Rows, blocks: Rows) -> Rows:
         key = (block["position"] or 0, block["column"])
         row = found.setdefault(
             key,
-            {"column": block["column"], "type": block["type"], "rows": 0, "raw": 0, "after": 0, "chains": {}},
+            {
+                "column": block["column"],
+                "type": block["type"],
+                "rows": 0,
+                "raw": 0,
+                "after": 0,
+                "chains": {},
+                "blocks": [],
+            },
         )
+        row["blocks"].append(block)
         row["rows"] += block["rows"]
         row["raw"] += block["raw_bytes"]
         row["after"] += block["encoded_bytes"]
@@ -72,7 +81,25 @@ def _columns(profile: Rows, blocks: Rows) -> Rows:
         row["chain"] = max(row["chains"], key=lambda chain: row["chains"][chain])
         row["smaller"] = row["before"] / row["after"] if row["before"] and row["after"] else None
         row["bits"] = 8 * row["after"] / row["rows"] if row["rows"] else None
+        row["why"] = _why(row.pop("blocks"))
     return sorted(found.values(), key=lambda row: -row["after"])
+
+
+def _why(blocks: Rows) -> dict[str, Any] | None:
+    """What a column's bytes were spent on, and what it might have taken otherwise; None if not all blocks say."""
+    if any(block["table_bytes"] is None for block in blocks):
+        return None
+    largest = max(blocks, key=lambda block: block["encoded_bytes"])
+    found: dict[str, Any] = {name: sum(block[name] for block in blocks) for name in ("table_bytes", "exception_bytes")}
+    if all(block["runner_up_bytes"] is not None for block in blocks):
+        found["runner_up"] = _PARAMETERS.sub("", largest["runner_up"])
+        found["runner_up_bytes"] = sum(block["runner_up_bytes"] for block in blocks)
+        found["about"] = any(block["runner_up_estimated"] for block in blocks)
+    if any(block["alone_bytes"] is not None for block in blocks):
+        saved = (block["alone_bytes"] - block["encoded_bytes"] for block in blocks if block["alone_bytes"] is not None)
+        found["saved_bytes"] = sum(saved)
+        found["relation"] = max(blocks, key=lambda block: (block["relation"] is not None, block["rows"]))["relation"]
+    return found
 
 
 def _steps(tables: Rows) -> Rows:

@@ -81,7 +81,7 @@ def _size(value: int | None) -> str:
         return "\u2013"
     amount = float(value)
     for unit in ("B", "kB", "MB", "GB"):
-        if amount < 999.5:
+        if abs(amount) < 999.5:
             return f"{value} B" if unit == "B" else f"{amount:.3g} {unit}"
         amount /= 1000
     return f"{amount:.3g} TB"
