@@ -78,7 +78,7 @@ def outlook(
     Quicker than the search: half the sample, all proposals one step deep, and only the best `few` as deep as it looks.
     """
     facts = _facts(stream, effort.sample // 2, len(stream), known)
-    proposals = [proposal for proposal in _proposals(facts, effort, effort.depth) if type(proposal) is not apart]
+    proposals = [proposal for proposal in _proposals(facts, effort, effort.depth, None) if type(proposal) is not apart]
     prices = [_price(proposal, facts, effort, 1, math.inf) for proposal in proposals]
     priced = sorted(zip(prices, proposals, strict=True), key=lambda pair: pair[0])
     best = priced[0] if priced and priced[0][0] < math.inf else None
