@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mdlake.encodings.known import Known
+from mdlake.streams import Strings
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,6 +16,10 @@ class Beside:
 
     codes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint32))
     numbers: np.ndarray | None = None
+    strings: Strings | None = None
+
+    def __len__(self) -> int:
+        return len(self.codes)
 
 
 def known_numbers(*columns: np.ndarray) -> Known:

@@ -18,8 +18,10 @@ import pyarrow as pa
 
 from mdlake.block import VERSION, assemble, describe, encode_array
 from mdlake.coding.predicting import Predictor
+from mdlake.compositions import Composition, Cut, Literal, Number, Place, Rest
 from mdlake.encodings import ENCODINGS, Encoding
 from mdlake.encodings.chain import Chain
+from mdlake.encodings.composed import Composed
 from mdlake.encodings.facts import Facts, hashable
 from mdlake.encodings.formula import HOW
 from mdlake.encodings.interpolated import Interpolated
@@ -66,16 +68,19 @@ def strings(values: list[bytes]) -> Strings:
 
 
 def parents() -> dict[str, pa.Array]:
-    """Two columns that every golden block may be coded with."""
+    """Columns that every golden block may be coded with."""
     n = np.arange(300)
-    return {"parent0": pa.array(n * n % 7, mask=n == 3), "parent1": pa.array((n % 1440 // 60 * 100 + n % 60) / 100)}
+    clock = pa.array((n % 1440 // 60 * 100 + n % 60) / 100)
+    names = pa.array([f"Lake.{'Ab-c' * (i % 3)}/{i * i}-\xc4x" for i in range(300)], mask=n == 7)
+    return {"parent0": pa.array(n * n % 7, mask=n == 3), "parent1": clock, "parent2": names}
 
 
 def beside(count: int) -> Known:
     columns = tuple(column for array in parents().values() if (column := Column.of(array[:count])))
     x, y = Expression.parent(0), Expression.parent(1)
     program = x("*", 3)("-", y("minutes"))("//", 7)("+", y("clock")("%", 11)("/", 2))
-    formulas = tuple((how, program) for how in HOW)
+    dates = x("*", 100_000)("days", y, x("-", 3))("year")("*", y("month"))("+", x("*", 1000)("day"))
+    formulas = (*((how, program) for how in HOW), (HOW[0], dates))
     contexts = (((2, 0),), ((0, 1), (3, 2)), ((2, 0), (3, 0), (1, 0)))
     return Known(columns, count, None, contexts, formulas, ((0,), (1, 0)))
 
@@ -88,6 +93,12 @@ def by_encoding() -> Iterator[tuple[str, pa.Array, bytes]]:
             for number, proposal in enumerate(proposals(encoding, Facts(stream, len(stream), known))):
                 name = f"{encoding.name}_{place}_{kind_of(stream).name.lower()}_{number}"
                 yield name, as_arrow(stream), block_of(stream, one_step(proposal, stream, known))
+    for name, composition in compositions().items():
+        known = beside(300)
+        head, tail = (as_arrow(part.strings(known)).to_pylist() for part in composition.around_rest())
+        rest = [b"rest %d" % (i % 9) if composition.has_rest else b"" for i in range(300)]
+        stream = strings([b"apart" if i % 90 == 5 else head[i] + rest[i] + tail[i] for i in range(300)])
+        yield f"composed_{name}", as_arrow(stream), block_of(stream, one_step(Composed(composition), stream, known))
     for kind in (Kind.F16, Kind.F32, Kind.F64):
         grid = Octaves(16, -8)
         stream = grid.values(np.arange(-150, 150), kind)
@@ -96,6 +107,21 @@ def by_encoding() -> Iterator[tuple[str, pa.Array, bytes]]:
         series = smooth.grid.values(turns, kind)
         yield f"interpolated_grid_{kind.name.lower()}", as_arrow(series), block_of(series, one_step(smooth, series))
         yield f"octaves_grid_{kind.name.lower()}", as_arrow(stream), block_of(stream, one_step(grid, stream))
+
+
+def compositions() -> dict[str, Composition]:
+    """Every role, place and case."""
+    places = [Place(how, count, b"./-"[count] if how > 1 else 0) for how in range(6) for count in (0, 1, 2)]
+    cuts = [Cut(2, first, places[-1 - i], i % 4) for i, first in enumerate(places)]
+    x, y = Expression.parent(0), Expression.parent(1)
+    wide = x("-", 3)("*", 1 << 60)("*", y)
+    numbers_ = Number(x), Number(x("-", 3), 4), Number(wide, 12, 18), Number(y("year"), 64, 2)
+    return {
+        "cuts": Composition((*cuts[::2], Literal(b" "), *cuts[1::2])),
+        "numbers": Composition((numbers_[0], Literal(b":"), numbers_[1], Literal(b""), *numbers_[2:])),
+        "rest": Composition((Cut(2), Literal(b"\xff\x00"), Rest(), Number(y, 5))),
+        "only_rest_behind": Composition((Cut(2, case=2), Rest())),
+    }
 
 
 def proposals(encoding: type[Encoding], facts: Facts) -> Iterator[Encoding]:
@@ -117,7 +143,9 @@ def proposals(encoding: type[Encoding], facts: Facts) -> Iterator[Encoding]:
 
 def block_of(stream: Stream, chain: Chain) -> bytes:
     valid = Shape.of(np.ones(len(stream), np.uint8)), Chain(Constant(b"\x01"))
-    return assemble(len(stream), [valid, (Shape.of(stream), chain)], (0, 1) if chain.needs else ())
+    return assemble(
+        len(stream), [valid, (Shape.of(stream), chain)], tuple(range(1 + max(1, *chain.needs))) if chain.needs else ()
+    )
 
 
 def one_step(proposal: Encoding, stream: Stream, known: Known | None = None) -> Chain:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mdlake.coding.mixing import Context
 from mdlake.columns import flatten, rebuild
+from mdlake.compositions import Composition
 from mdlake.encodings import LEAVES, STEPS, Encoding
 from mdlake.encodings.chain import Budget, Chain, read_chain
 from mdlake.encodings.coded import FastZstd, Huffman, Lzw, Rans, RansOrder1, SwiftZstd, Zstd
@@ -64,6 +65,11 @@ class Beside:
     formulas: tuple[tuple[str, Expression], ...] = ()
     lookups: tuple[tuple[int, ...], ...] = ()
     remains: tuple[float, ...] = ()
+    compositions: tuple[Composition, ...] = ()
+
+    def known(self, count: int) -> Known:
+        hints = self.contexts, self.formulas, self.lookups, self.remains, self.compositions
+        return Known(self.parents, count, None, *hints)
 
 
 @dataclass(frozen=True)
@@ -113,11 +119,7 @@ def encode_array(
         InvalidArgumentError: an unknown effort or coder, or a type that no block can hold.
     """
     chosen, chains, valid = _effort(effort, coders), [], np.ones(len(array), bool)
-    known = (
-        Known(beside.parents, len(array), None, beside.contexts, beside.formulas, beside.lookups, beside.remains)
-        if beside
-        else None
-    )
+    known = beside.known(len(array)) if beside else None
     for role, stream in flatten(array):
         steps = path if role == "values" else ()
         around = _known_for(role, len(stream), known, valid)
@@ -292,7 +294,7 @@ def _known_of(columns: tuple[int, ...], parents: Mapping[int, Parent], length: i
     if not columns:
         return None
     for column in columns:
-        if column not in parents or len(parents[column].codes) != length:
+        if column not in parents or len(parents[column]) != length:
             raise CorruptError(f"the block was coded with column {column}, which is not there for its {length} rows")
     return Known(tuple(parents[column] for column in columns), length)
 

@@ -4,12 +4,13 @@ machine gets the same; dividing by nothing gives nothing. FORMAT.md, "formula", 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mdlake import calendar
 from mdlake.errors import CorruptError
 from mdlake.wire import Reader, Writer
 
@@ -42,17 +43,31 @@ def nearest(left: Numbers, right: Numbers) -> Numbers:
     return floor_divide(2 * left + right, 2 * right)
 
 
-BINARY: Mapping[int, tuple[str, Callable[[Numbers, Numbers], Numbers]]] = {
-    2: ("+", np.add),
-    3: ("-", np.subtract),
-    4: ("*", np.multiply),
-    5: ("//", floor_divide),
-    6: ("%", modulo),
-    7: ("/", nearest),
+@dataclass(frozen=True)
+class Operation:
+    """What a step does with so many results of the steps before."""
+
+    name: str
+    operands: int
+    apply: Callable[..., Numbers]
+
+
+OPERATIONS: Mapping[int, Operation] = {
+    2: Operation("+", 2, np.add),
+    3: Operation("-", 2, np.subtract),
+    4: Operation("*", 2, np.multiply),
+    5: Operation("//", 2, floor_divide),
+    6: Operation("%", 2, modulo),
+    7: Operation("/", 2, nearest),
+    8: Operation("minutes", 1, minutes),
+    9: Operation("clock", 1, clock),
+    10: Operation("year", 1, calendar.year),
+    11: Operation("month", 1, calendar.month),
+    12: Operation("day", 1, calendar.day_of_month),
+    13: Operation("days", 3, calendar.days),
 }
-UNARY: Mapping[int, tuple[str, Callable[[Numbers], Numbers]]] = {8: ("minutes", minutes), 9: ("clock", clock)}
 _PARENT, _CONSTANT = 0, 1
-_BY_NAME = {name: code for code, (name, _) in (*BINARY.items(), *UNARY.items())}
+_BY_NAME = {operation.name: code for code, operation in OPERATIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -91,15 +106,12 @@ class Expression:
         """
         stack: list[Numbers] = []
         for code, value in self.steps:
-            needed = 2 if code in BINARY else 1 if code in UNARY else 0
-            if len(stack) < needed:
-                raise CorruptError("a formula's operation lacks an operand")
-            if code in BINARY:
-                right, left = stack.pop(), stack.pop()
+            if operation := OPERATIONS.get(code):
+                if len(stack) < operation.operands:
+                    raise CorruptError("a formula's operation lacks an operand")
+                operands, stack = stack[-operation.operands :], stack[: -operation.operands]
                 with np.errstate(over="ignore"):
-                    stack.append(BINARY[code][1](left, right))
-            elif code in UNARY:
-                stack.append(UNARY[code][1](stack.pop()))
+                    stack.append(operation.apply(*operands))
             else:
                 found = numbers(value) if code == _PARENT else np.full(count, value, np.int64)
                 if found is None:
@@ -126,7 +138,7 @@ class Expression:
         steps = []
         for _ in range(count):
             code = reader.byte()
-            if code not in (_PARENT, _CONSTANT, *BINARY, *UNARY):
+            if code not in (_PARENT, _CONSTANT, *OPERATIONS):
                 raise CorruptError(f"a formula has no operation {code}")
             value = reader.varint() if code in (_PARENT, _CONSTANT) else 0
             if code == _CONSTANT:
@@ -134,6 +146,8 @@ class Expression:
                 if not -(1 << 62) < value < 1 << 62:
                     raise CorruptError("a formula's constant is too large")
             steps.append((code, value))
+        if not _is_proper(steps):
+            raise CorruptError("the steps of a formula make no expression")
         return Expression(tuple(steps))
 
     def __str__(self) -> str:
@@ -143,11 +157,23 @@ class Expression:
         """As people write it; `name` is what a parent is called."""
         stack: list[str] = []
         for code, value in self.steps:
-            if code in BINARY:
-                right, left = stack.pop(), stack.pop()
-                stack.append(f"({left} {BINARY[code][0]} {right})")
-            elif code in UNARY:
-                stack.append(f"{UNARY[code][0]}({stack.pop()})")
+            if operation := OPERATIONS.get(code):
+                operands, stack = stack[-operation.operands :], stack[: -operation.operands]
+                infix = operation.operands == 2
+                stack.append(
+                    f"({f' {operation.name} '.join(operands)})" if infix else f"{operation.name}({', '.join(operands)})"
+                )
             else:
                 stack.append(name(value) if code == _PARENT else str(value))
         return stack[-1]
+
+
+def _is_proper(steps: Sequence[tuple[int, int]]) -> bool:
+    """Whether every operation has its operands, and one result is left."""
+    results = 0
+    for code, _ in steps:
+        operands = OPERATIONS[code].operands if code in OPERATIONS else 0
+        if results < operands:
+            return False
+        results += 1 - operands
+    return results == 1

@@ -1,4 +1,4 @@
-"""What one column tells another: a code per row, equal where the values are, and the number that it is, if it is one.
+"""What one column tells another: a code per row, equal where the values are, and the number or string that it is.
 
 `search.relations` finds out which columns tell which; blocks are coded, and decoded, with them.
 """
@@ -43,6 +43,9 @@ class Column:
         narrow = column._streams.get("narrow")
         return column if narrow is None or int(numbers(narrow)[0]) == 1 else None
 
+    def __len__(self) -> int:
+        return len(self.array)
+
     @cached_property
     def _streams(self) -> dict[str, Stream]:
         return dict(flatten(self.array))
@@ -57,6 +60,18 @@ class Column:
         """int64 [rows]: integers, times and decimals as they are stored, floats by their decimal digits; 0 for null and
         for floats that are no decimals. None for strings."""
         return self._numbers
+
+    @property
+    def strings(self) -> Strings | None:
+        """An empty one for null. None for anything but strings."""
+        return self._strings
+
+    @cached_property
+    def _strings(self) -> Strings | None:
+        values = self._streams["values"]
+        if not isinstance(values, Strings) or self.array.null_count == 0:
+            return values if isinstance(values, Strings) else None
+        return Strings.of(self._spread(values.lengths), values.data)
 
     @cached_property
     def _codes(self) -> Codes:

@@ -80,8 +80,9 @@ class Column:
 
 
 def keep(parent: Parent, rows: list[int]) -> Parent:
-    numbers = parent.numbers
-    return Parent([parent.codes[row] for row in rows], None if numbers is None else [numbers[row] for row in rows])
+    numbers = None if parent.numbers is None else [parent.numbers[row] for row in rows]
+    strings = None if parent.strings is None else [parent.strings[row] for row in rows]
+    return Parent([parent.codes[row] for row in rows], numbers, strings)
 
 
 def cut(items: Iterable[Any], lengths: list[int]) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ def expression(reader: Reader) -> list[Step]:
     steps = []
     for _ in range(reader.varint(32)):
         what = reader.u8()
-        if what > 9:
+        if what > 13:
             raise Unknown(f"step {what} of an expression")
         steps.append((what, reader.varint() if what == 0 else reader.zigzag() if what == 1 else 0))
     return steps
@@ -25,6 +26,11 @@ def evaluate(steps: list[Step], row: dict[int, int]) -> int:
     for what, operand in steps:
         if what <= 1:
             stack.append(operand if what else row[operand])
+        elif what == 13:
+            day, month, year = stack.pop(), stack.pop(), stack.pop()
+            stack.append(days(year, month, day))
+        elif what >= 10:
+            stack.append(date(stack.pop())[what - 10])
         elif what >= 8:
             stack.append(hhmm_to_minutes(stack.pop()) if what == 8 else minutes_to_hhmm(stack.pop()))
         else:
@@ -40,6 +46,20 @@ def hhmm_to_minutes(x: int) -> int:
 
 def minutes_to_hhmm(x: int) -> int:
     return signed(100 * (x // 60) + x % 60)
+
+
+EPOCH = datetime.date(1970, 1, 1).toordinal()
+
+
+def date(day: int) -> tuple[int, int, int]:
+    found = datetime.date.fromordinal(EPOCH + day % 146_097)
+    return found.year + 400 * (day // 146_097), found.month, found.day
+
+
+def days(year: int, month: int, day: int) -> int:
+    k = signed(12 * (year - 1970) + month - 1)
+    first = datetime.date(1970 + k % 4800 // 12, k % 12 + 1, 1).toordinal() - EPOCH
+    return signed(146_097 * (k // 4800) + first + day - 1)
 
 
 def apply(what: int, left: int, right: int) -> int:

@@ -16,7 +16,7 @@ def parent_of(values: Sequence[int | bytes | None], kind: Kind) -> Parent:
     ranks = {value: 1 + rank for rank, value in enumerate(distinct)}
     codes = [0 if value is None else ranks[value] for value in values]
     if kind is Kind.STRINGS:
-        return Parent(codes, None)
+        return Parent(codes, None, [value if isinstance(value, bytes) else b"" for value in values])
     whole: Values = [value for value in values if value is not None]
     if kind.is_float:
         whole = as_decimals(whole, kind)

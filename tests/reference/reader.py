@@ -150,6 +150,7 @@ class Parent:
 
     codes: list[int]
     numbers: list[int] | None
+    strings: list[bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -182,11 +183,17 @@ class Place:
             raise Corrupt("a parent of strings has no numbers")
         return self._beside(numbers)
 
+    def strings(self, parent: int) -> list[bytes]:
+        strings = self._parent(parent).strings
+        if strings is None:
+            raise Corrupt("a parent of numbers has no strings")
+        return self._beside(strings)
+
     def _parent(self, parent: int) -> Parent:
         check(self.beside is not None and parent < len(self.parents), "no such parent beside")
         return self.parents[parent]
 
-    def _beside(self, values: list[int]) -> list[int]:
+    def _beside(self, values: Values) -> Values:
         assert self.beside is not None
         check(len(values) - self.beside == self.count, "a parent of another length")
         return values[self.beside :]

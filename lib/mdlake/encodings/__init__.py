@@ -7,6 +7,7 @@ in `schemas/FORMAT.md`. Nothing else knows it by name. A number is never reused.
 from mdlake.encodings.bit_fields import BitPack, BitSplit, BytePlanes
 from mdlake.encodings.buckets import Buckets
 from mdlake.encodings.coded import Huffman, Lz77, Lzw, Range, Rans, RansOrder1, Zstd
+from mdlake.encodings.composed import Composed
 from mdlake.encodings.dictionary import Dictionary
 from mdlake.encodings.fields import Fields
 from mdlake.encodings.floats import Decimal, FloatBits
@@ -54,6 +55,7 @@ STEPS: tuple[type[Encoding], ...] = (
     FloatBits,
     Formula,
     Lookup,
+    Composed,
     Partition,
     Predicted,
     Scaled,

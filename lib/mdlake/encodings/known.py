@@ -11,15 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdlake.coding.mixing import Context
+from mdlake.compositions import Composition
 from mdlake.errors import CorruptError
 from mdlake.expressions import Expression
+from mdlake.kernels import composing
+from mdlake.streams import Strings
 
 Codes = NDArray[np.uint32]
 Numbers = NDArray[np.int64]
 
 
 class Parent(Protocol):
-    """A column that has been decoded: one code and perhaps one number for each of its rows, made when asked for."""
+    """A column that has been decoded: a code and a number or a string for each of its rows, made when asked for."""
+
+    def __len__(self) -> int: ...
 
     @property
     def codes(self) -> Codes: ...
@@ -27,13 +32,17 @@ class Parent(Protocol):
     @property
     def numbers(self) -> Numbers | None: ...
 
+    @property
+    def strings(self) -> Strings | None: ...
+
 
 @dataclass(frozen=True, eq=False)
 class Known:
     """`rows`: which of the parents' rows the stream's values are of, in order; None for all.
 
-    `contexts`, `formulas` and `lookups` are what an encoder may try with the parents; a decoder needs none. `remains`
-    is what share of the values each of the contexts leaves to say, where that is known of more than a sample.
+    `contexts`, `formulas`, `lookups` and `compositions` are what an encoder may try with the parents; a decoder needs
+    none. `remains` is what share of the values each of the contexts leaves to say, where that is known of more than a
+    sample.
     """
 
     parents: tuple[Parent, ...]
@@ -43,6 +52,7 @@ class Known:
     formulas: tuple[tuple[str, Expression], ...] = ()
     lookups: tuple[tuple[int, ...], ...] = ()
     remains: tuple[float, ...] = ()
+    compositions: tuple[Composition, ...] = ()
 
     @cached_property
     def codes(self) -> Codes:
@@ -60,6 +70,17 @@ class Known:
             return None
         return self._chosen(found)
 
+    def strings(self, parent: int) -> Strings | None:
+        """A string for each value, or None where this parent is no column of strings."""
+        if parent not in self._strings:
+            found = self.parents[parent].strings if parent < len(self.parents) else None
+            self._strings[parent] = found if found is None or self.rows is None else taken(found, self.rows)
+        return self._strings[parent]
+
+    @cached_property
+    def _strings(self) -> dict[int, Strings | None]:
+        return {}
+
     def where(self, valid: NDArray[np.bool_]) -> Known:
         """Of some values only, such as those that are not null."""
         return self if bool(valid.all()) else self._of(np.flatnonzero(valid))
@@ -69,7 +90,7 @@ class Known:
         (differences), nothing if its values are no longer those of the rows. What was not looked up at once is not
         tried again."""
         if count == self.count:
-            return replace(self, lookups=())
+            return replace(self, lookups=(), compositions=())
         return self._of(np.arange(1, self.count)) if count == self.count - 1 else None
 
     def stretches(self, starts: Sequence[int], length: int) -> Known:
@@ -81,6 +102,14 @@ class Known:
 
     def _chosen(self, values: np.ndarray) -> np.ndarray:
         return values if self.rows is None else values[self.rows]
+
+
+def taken(strings: Strings, rows: NDArray[np.intp]) -> Strings:
+    """The strings of these rows."""
+    lengths = strings.lengths[rows]
+    found = Strings.of(lengths, np.empty(int(lengths.sum()), np.uint8))
+    composing.cut(strings.offsets, strings.data, rows, np.zeros(len(rows), np.int64), lengths, found.data)
+    return found
 
 
 def codes_beside(known: Known | None, count: int, needs: Sequence[int] = ()) -> Codes:

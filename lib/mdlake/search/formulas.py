@@ -1,7 +1,7 @@
 """Formulas searched: which expression over other columns leaves the least of a column to say.
 
-An enumerated grammar over pairs of columns of numbers: sums, differences, products and quotients of them and of what
-clocks and calendars make of them. Each candidate is tried on a few rows, the best on more. What is left is measured as
+An enumerated grammar over columns of numbers: sums, differences, products and quotients of them and of what clocks and
+calendars (`dates`) make of them. Each candidate is tried on a few rows, the best on more. What is left is measured as
 `chances` would have it, so that a formula is worth what the sieve's other figures are worth.
 """
 
@@ -18,6 +18,7 @@ from mdlake.coding.logarithm import log2
 from mdlake.coding.prequential import bits, chances
 from mdlake.encodings.formula import parts
 from mdlake.expressions import Expression, Numbers
+from mdlake.search.dates import Dates
 
 FEW = 256
 ALWAYS, MOST = 4, 24
@@ -45,7 +46,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Family:
-    """Candidates of one form: the expression over parents 0 and 1, and the columns [k, 1 or 2] that these may be."""
+    """Candidates of one form: the expression over parents 0, 1, ..., and the columns [k, parents] that these may be."""
 
     how: str
     form: Expression
@@ -72,6 +73,7 @@ class Formulas:
         self._few = {column: found[few] for column, found in numbers.items()}
         self._clocks = {column for column, found in numbers.items() if _is_clock(found)}
         self._steps = {column: _step(found) for column, found in numbers.items()}
+        self._dates = Dates(self._few, sorted(self._clocks))
         self._sums = {column: _Sums(_digits(_parent(column), found)) for column, found in self._few.items()}
 
     @property
@@ -127,6 +129,7 @@ class Formulas:
             pairs += [("clock", x("minutes")("+", y), timed), ("clock", x("minutes")("-", y), timed)]
         families = [_Family(how, form, [(one,) for one in columns]) for how, form, columns in singles]
         families += [_Family(how, form, list(columns)) for how, form, columns in pairs]
+        families += [_Family(*family) for family in self._dates.families(target, others)]
         return (family for family in families if family.columns)
 
     def _exact(self, target: int, others: Sequence[int]) -> Iterator[Candidate]:

@@ -15,8 +15,10 @@ import numpy as np
 
 from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.coding.prequential import bits, chances
+from mdlake.compositions import Composition
 from mdlake.encodings.known import Parent
 from mdlake.expressions import Expression
+from mdlake.search.composing import Compositions
 from mdlake.search.contexts import chosen, views_of
 from mdlake.search.formulas import Formulas, Found
 from mdlake.search.order import Option, cheapest_order
@@ -28,6 +30,8 @@ NEARLY = 0.5
 """A column that takes no more than this share of itself where others are known may be looked up by these."""
 WORTH = 0.97
 """A column that takes no more than this share of itself where others are known gets a context."""
+EXACT = 0.01
+"""A composition that leaves less than this share of a column is all that the column gets."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Relation:
     lookups: tuple[tuple[int, ...], ...] = ()
     remains: tuple[float, ...] = ()
     """Of each context that tables which do not adapt may have: what share of the column it leaves, in all rows."""
+    compositions: tuple[Composition, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,18 +91,26 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     known = {j: formulas.of(j, min(apart[j], *(pairs[j, k] for k in others[j])), others[j]) for j in formulas.columns}
     options = {j: list(_options(j, sieve, apart[j], plain[j], {k: pairs[j, k] for k in others[j]})) for j in codes}
     explained = [Option(j, frozenset(f.expression.parents), f.bits) for j in known for f in known[j][:4]]
-    order = cheapest_order([*(option for own in options.values() for option in own), *explained])
+    composed = Compositions(taking_part)
+    texts = {j: composed.of(j, others[j]) for j in composed.columns}
+    priced = [option for j in codes for option in composed.priced(options[j], texts.get(j, ()), codes[j])]
+    order = cheapest_order([*priced, *explained])
     depths = dict.fromkeys(codes, 0)
     for place, j in enumerate(order):
         before = {k for k in order[:place] if depths[k] < reach.depth}
         formula = next((f for f in known.get(j, []) if before.issuperset(f.expression.parents)), None)
-        if reach.static:
+        written = [one for one in texts.get(j, ()) if before.issuperset(one.composition.parents)]
+        if texts.get(j) and not written:
+            written = composed.of(j, sorted(before.intersection(others[j])))
+        if written and written[0].share < EXACT:
+            relation = Relation()
+        elif reach.static:
             relation = _static(before, options[j])
         else:
             near = sorted(before.intersection(others[j]), key=lambda k: pairs[j, k])[: 2 * reach.parents]
             beside = np.stack([codes[k] for k in near], 1) if near else np.zeros((rows, 0), np.uint32)
             relation = _named(chosen(views[j], beside, reach.parents, reach.contexts), near)
-        relations[j] = _extended(relation, formula)
+        relations[j] = _composed(_extended(relation, formula), written[0].composition if written else None)
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
     left = (i for i in range(len(columns)) if i not in codes)
     return Relations((*order, *left), tuple(relations))
@@ -139,6 +152,15 @@ def _extended(relation: Relation, formula: Found | None) -> Relation:
     parents = tuple(dict.fromkeys((*relation.parents, *formula.expression.parents)))
     place = {parent: at for at, parent in enumerate(parents)}
     return replace(relation, parents=parents, formulas=((formula.how, formula.expression.renumbered(place)),))
+
+
+def _composed(relation: Relation, composition: Composition | None) -> Relation:
+    """With a composition, and the parents that it needs."""
+    if not composition:
+        return relation
+    parents = tuple(dict.fromkeys((*relation.parents, *composition.parents)))
+    places = {parent: at for at, parent in enumerate(parents)}
+    return replace(relation, parents=parents, compositions=(composition.renumbered(places),))
 
 
 def _named(contexts: Sequence[Context], near: Sequence[int]) -> Relation:
