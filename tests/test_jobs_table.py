@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import zipfile
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,21 @@ def test_encode_verify_restore_on_spark_equal_the_local_ones(spark: Any, source:
     restore.restore(RestoreOptions(str(tmp_path / "spark"), str(tmp_path / "back")), engine)
     for path in source.iterdir():
         assert pq.read_table(tmp_path / "back" / path.name).equals(pq.read_table(path))
+
+
+@pytest.mark.spark
+def test_a_loss_and_another_order_are_the_same_on_spark(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    for part in range(2):
+        rows = {"of": [i * 7 % 5 for i in range(3000)], "level": [part + (i * i % 977) ** 0.5 for i in range(3000)]}
+        pq.write_table(pa.table(rows), tmp_path / "source" / f"part-{part}.parquet")
+    source, engine = str(tmp_path / "source"), SparkEngine(spark.sparkContext, "test")
+    lossy = EncodeOptions(source, str(tmp_path / "spark"), max_error={"level": "0.25"}, reorder="reversible")
+    encode.encode(lossy, engine)
+    encode.encode(replace(lossy, archive=str(tmp_path / "local")))
+    assert digests(tmp_path / "spark") == digests(tmp_path / "local")
+    assert verify.verify(VerifyOptions(str(tmp_path / "spark"), source), engine).ok
+    assert not verify.verify(VerifyOptions(str(tmp_path / "spark"), source, exact=True), engine).ok
 
 
 def test_errors_are_one_line_and_options_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
