@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mdlake.encodings.known import Known
+from mdlake.encodings.known import Hints, Known
 from mdlake.streams import Strings
 
 
@@ -29,4 +29,4 @@ def known_numbers(*columns: np.ndarray) -> Known:
 def known_codes(codes: np.ndarray) -> Known:
     """codes: uint32 [n, columns]; each is a context."""
     columns = tuple(Beside(np.ascontiguousarray(column)) for column in codes.T)
-    return Known(columns, len(codes), contexts=tuple(((2 + j, 0),) for j in range(len(columns))))
+    return Known(columns, len(codes), hints=Hints(tuple(((2 + j, 0),) for j in range(len(columns)))))

@@ -25,7 +25,7 @@ from mdlake.encodings.composed import Composed
 from mdlake.encodings.facts import Facts, hashable
 from mdlake.encodings.formula import HOW
 from mdlake.encodings.interpolated import Interpolated
-from mdlake.encodings.known import Known
+from mdlake.encodings.known import Hints, Known
 from mdlake.encodings.lookup import keys_of
 from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.partition import Partition
@@ -82,7 +82,7 @@ def beside(count: int) -> Known:
     dates = x("*", 100_000)("days", y, x("-", 3))("year")("*", y("month"))("+", x("*", 1000)("day"))
     formulas = (*((how, program) for how in HOW), (HOW[0], dates))
     contexts = (((2, 0),), ((0, 1), (3, 2)), ((2, 0), (3, 0), (1, 0)))
-    return Known(columns, count, None, contexts, formulas, ((0,), (1, 0)))
+    return Known(columns, count, None, Hints(contexts, formulas, ((0,), (1, 0))))
 
 
 def by_encoding() -> Iterator[tuple[str, pa.Array, bytes]]:

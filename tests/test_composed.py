@@ -15,7 +15,7 @@ from mdlake import block
 from mdlake.block_row import RowDecoder, encode_row
 from mdlake.compositions import CASES, Composition, Cut, Literal, Number, Piece, Place, Rest
 from mdlake.encodings.composed import Composed
-from mdlake.encodings.known import Known
+from mdlake.encodings.known import Hints, Known
 from mdlake.encodings.protocol import Shape
 from mdlake.errors import CorruptError, MdlakeError
 from mdlake.expressions import Expression
@@ -232,7 +232,7 @@ def test_hostile_blocks_with_a_valid_checksum_raise_one_of_the_kinds() -> None:
         [f"{a.lower()} no. {n:06d}{'' if n % 9 else '!'}" for a, n in zip(FIRST, NUMBERS[:300], strict=False)]
     )
     pieces = Cut(0, Place(), Place(FROM_END), 1), Literal(b" no. "), Number(X, 6)
-    beside = block.Beside((0, 1), tuple(columns.values()), compositions=(Composition(pieces),))
+    beside = block.Beside((0, 1), tuple(columns.values()), hints=Hints(compositions=(Composition(pieces),)))
     data = block.encode_array(values, "default", beside=beside)
     assert "composed" in block.describe(data).chain
     for position in range(block.HEADER_SIZE, min(len(data), 160)):

@@ -27,7 +27,7 @@ from mdlake.encodings.chain import Chain
 from mdlake.encodings.formula import HOW, Formula
 from mdlake.encodings.integers import Delta
 from mdlake.encodings.interpolated import Interpolated
-from mdlake.encodings.known import Known
+from mdlake.encodings.known import Hints, Known
 from mdlake.encodings.lookup import Lookup
 from mdlake.encodings.mixed import Mixed
 from mdlake.encodings.octaves import Octaves
@@ -246,7 +246,7 @@ def test_streams_of_the_column_itself_have_columns_beside_them(kind: str) -> Non
         "dictionary": pa.array(lengths, pa.int64()).dictionary_encode(),
         "decimal": pa.array(lengths, pa.int64()).cast(pa.decimal128(38, 0)),
     }[kind]
-    data = encode_array(array, "max", beside=Beside((6,), (Column(one),), (((2, 0),),), (), ((0,),)))
+    data = encode_array(array, "max", beside=Beside((6,), (Column(one),), Hints((((2, 0),),), lookups=((0,),))))
     assert describe(data).parents == (6,)
     assert decoded(data, array.type, {6: parent_of_column(values_of(one), one.type)}) == values_of(array)
 

@@ -16,6 +16,7 @@ from mdlake import block
 from mdlake.archive.reader import Archive
 from mdlake.block import Beside
 from mdlake.block_row import RowDecoder, ancestors, encode_row
+from mdlake.encodings.known import Hints
 from mdlake.errors import CorruptError, InvalidArgumentError
 from mdlake.parents import Column, ranks
 from mdlake.search.order import Option, cheapest_order
@@ -123,7 +124,7 @@ def test_a_block_is_not_decoded_without_its_parents() -> None:
     key, value = pa.array(drawn), pa.array(drawn**2)
     column = Column.of(key)
     assert column is not None
-    data = block.encode_array(value, "max", beside=Beside((4,), (column,), (((2, 0),),)))
+    data = block.encode_array(value, "max", beside=Beside((4,), (column,), Hints((((2, 0),),))))
     assert block.decode_array(data, pa.int64(), length=2000, parents={4: column}).equals(value)
     with pytest.raises(CorruptError, match="column 4"):
         block.decode_array(data, pa.int64(), length=2000)

@@ -16,19 +16,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mdlake.coding.mixing import Context
 from mdlake.columns import flatten, rebuild
-from mdlake.compositions import Composition
 from mdlake.encodings import LEAVES, STEPS, Encoding
 from mdlake.encodings.chain import Budget, Chain, read_chain
 from mdlake.encodings.coded import FastZstd, Huffman, Lzw, Rans, RansOrder1, SwiftZstd, Zstd
-from mdlake.encodings.known import Known, Parent
+from mdlake.encodings.known import NO_HINTS, Hints, Known, Parent
 from mdlake.encodings.partition import Partition
 from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Shape
 from mdlake.errors import CorruptError, InvalidArgumentError, TruncatedError, UnsupportedVersionError
-from mdlake.expressions import Expression
 from mdlake.search import Effort, Searched, shortest
 from mdlake.streams import Kind, Stream, kind_of, numbers
 from mdlake.wire import Reader, Writer
@@ -61,15 +58,10 @@ class Beside:
 
     columns: tuple[int, ...]
     parents: tuple[Parent, ...]
-    contexts: tuple[Context, ...] = ()
-    formulas: tuple[tuple[str, Expression], ...] = ()
-    lookups: tuple[tuple[int, ...], ...] = ()
-    remains: tuple[float, ...] = ()
-    compositions: tuple[Composition, ...] = ()
+    hints: Hints = NO_HINTS
 
     def known(self, count: int) -> Known:
-        hints = self.contexts, self.formulas, self.lookups, self.remains, self.compositions
-        return Known(self.parents, count, None, *hints)
+        return Known(self.parents, count, None, self.hints)
 
 
 @dataclass(frozen=True)

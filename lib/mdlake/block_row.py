@@ -56,8 +56,7 @@ def encode_row(
             continue
         relation = relations.of[position]
         parents = tuple(column for parent in relation.parents if (column := known[parent]) is not None)
-        hints = relation.contexts, relation.formulas, relation.lookups, relation.remains, relation.compositions
-        beside = Beside(relation.parents, parents, *hints) if parents else None
+        beside = Beside(relation.parents, parents, relation.hints) if parents else None
         array, columns[position] = columns[position], pa.nulls(0)
         with located(column=schema.field(position).name):
             data = block.encode_array(array, effort, coders, beside, paths.get(position, ()), watch)

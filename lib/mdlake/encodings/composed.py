@@ -36,7 +36,7 @@ class Composed(Encoding):
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Composed]:
         if facts.known and facts.kind is Kind.STRINGS and facts.runs > 1:
-            for composition in facts.known.compositions:
+            for composition in facts.known.hints.compositions:
                 yield cls(composition)
 
     @property

@@ -75,7 +75,7 @@ class Formula(Encoding):
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Formula]:
         if facts.known and facts.kind.is_integer and facts.runs > 1:
-            for how, expression in facts.known.formulas:
+            for how, expression in facts.known.hints.formulas:
                 yield cls(how, expression)
 
     @property

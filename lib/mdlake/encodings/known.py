@@ -36,23 +36,31 @@ class Parent(Protocol):
     def strings(self) -> Strings | None: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Known:
-    """`rows`: which of the parents' rows the stream's values are of, in order; None for all.
+@dataclass(frozen=True)
+class Hints:
+    """What an encoder may try with columns known beside, each named by its place among them; a decoder needs none.
 
-    `contexts`, `formulas`, `lookups` and `compositions` are what an encoder may try with the parents; a decoder needs
-    none. `remains` is what share of the values each of the contexts leaves to say, where that is known of more than a
-    sample.
+    `remains`: what share of the values each of the contexts leaves to say, where that is known of more than a sample.
     """
 
-    parents: tuple[Parent, ...]
-    count: int
-    rows: NDArray[np.intp] | None = None
     contexts: tuple[Context, ...] = ()
     formulas: tuple[tuple[str, Expression], ...] = ()
     lookups: tuple[tuple[int, ...], ...] = ()
     remains: tuple[float, ...] = ()
     compositions: tuple[Composition, ...] = ()
+
+
+NO_HINTS = Hints()
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """`rows`: which of the parents' rows the stream's values are of, in order; None for all."""
+
+    parents: tuple[Parent, ...]
+    count: int
+    rows: NDArray[np.intp] | None = None
+    hints: Hints = NO_HINTS
 
     @cached_property
     def codes(self) -> Codes:
@@ -90,7 +98,7 @@ class Known:
         (differences), nothing if its values are no longer those of the rows. What was not looked up at once is not
         tried again."""
         if count == self.count:
-            return replace(self, lookups=(), compositions=())
+            return replace(self, hints=replace(self.hints, lookups=(), compositions=()))
         return self._of(np.arange(1, self.count)) if count == self.count - 1 else None
 
     def stretches(self, starts: Sequence[int], length: int) -> Known:

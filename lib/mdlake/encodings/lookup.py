@@ -43,7 +43,7 @@ class Lookup(Encoding):
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Lookup]:
         if facts.known and facts.runs > 1:
-            for parents in facts.known.lookups:
+            for parents in facts.known.hints.lookups:
                 yield cls(parents)
 
     @property

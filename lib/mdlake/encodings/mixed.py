@@ -50,7 +50,7 @@ class Mixed(Encoding):
     @classmethod
     def propose(cls, facts: Facts) -> Iterator[Mixed]:
         if facts.kind.is_unsigned and facts.distinct > 1 and facts.high < MAX_ALPHABET:
-            contexts = facts.known.contexts if facts.known else ()
+            contexts = facts.known.hints.contexts if facts.known else ()
             yield cls((*ALONE, *contexts))
 
     @property

@@ -43,7 +43,8 @@ class Partition(Encoding):
     def propose(cls, facts: Facts) -> Iterator[Partition]:
         if not facts.known or not facts.kind.is_unsigned or facts.full_count < _LEAST or facts.high >= MAX_ALPHABET:
             return
-        for context, remains in zip(facts.known.contexts, facts.known.remains, strict=False) if facts.runs > 1 else ():
+        hints = facts.known.hints
+        for context, remains in zip(hints.contexts, hints.remains, strict=False) if facts.runs > 1 else ():
             parents = tuple(source - PREVIOUS for source, _ in context)
             if parents and min(parents) >= 0 and len(parents) <= MAX_PARENTS:
                 yield cls(parents, remains=remains)

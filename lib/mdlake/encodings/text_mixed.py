@@ -109,7 +109,9 @@ def _read_context(reader: Reader) -> Context:
 def _beside(known: Known | None) -> tuple[Context, ...]:
     """Contexts with the parents that tell most: each with all of the string so far, and with the byte before."""
     used: list[int] = []
-    for parent in [source - 2 for context in known.contexts for source, _ in context if source >= 2] if known else ():
+    for parent in (
+        [source - 2 for context in known.hints.contexts for source, _ in context if source >= 2] if known else ()
+    ):
         if parent not in used and len(used) < MOST_PARENTS:
             used.append(parent)
     return tuple(context for parent in used for context in ((12, PARENTS + parent), (0, 9, PARENTS + parent)))

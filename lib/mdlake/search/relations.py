@@ -16,8 +16,7 @@ import numpy as np
 from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.coding.prequential import bits, chances
 from mdlake.compositions import Composition
-from mdlake.encodings.known import Parent
-from mdlake.expressions import Expression
+from mdlake.encodings.known import NO_HINTS, Hints, Parent
 from mdlake.search.composing import Compositions
 from mdlake.search.contexts import chosen, views_of
 from mdlake.search.formulas import Formulas, Found
@@ -50,15 +49,10 @@ class Reach:
 
 @dataclass(frozen=True)
 class Relation:
-    """What one column is coded with: positions of columns coded before it, and contexts and formulas over them."""
+    """What one column is coded with: positions of columns coded before it, and what to try with them."""
 
     parents: tuple[int, ...] = ()
-    contexts: tuple[Context, ...] = ()
-    formulas: tuple[tuple[str, Expression], ...] = ()
-    lookups: tuple[tuple[int, ...], ...] = ()
-    remains: tuple[float, ...] = ()
-    """Of each context that tables which do not adapt may have: what share of the column it leaves, in all rows."""
-    compositions: tuple[Composition, ...] = ()
+    hints: Hints = NO_HINTS
 
 
 @dataclass(frozen=True)
@@ -110,7 +104,7 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
             near = sorted(before.intersection(others[j]), key=lambda k: pairs[j, k])[: 2 * reach.parents]
             beside = np.stack([codes[k] for k in near], 1) if near else np.zeros((rows, 0), np.uint32)
             relation = _named(chosen(views[j], beside, reach.parents, reach.contexts), near)
-        relations[j] = _composed(_extended(relation, formula), written[0].composition if written else None)
+        relations[j] = _extended(relation, formula, written[0].composition if written else None)
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
     left = (i for i in range(len(columns)) if i not in codes)
     return Relations((*order, *left), tuple(relations))
@@ -142,25 +136,21 @@ def _static(before: set[int], options: Sequence[Option]) -> Relation:
     places_ = [tuple(parents.index(parent) for parent in sorted(option.parents)) for option in chosen]
     contexts = tuple(tuple((PREVIOUS + place, 0) for place in context) for context in places_)
     lookups = tuple(p for p, option in zip(places_, chosen, strict=True) if option.bits < NEARLY * apart)
-    return Relation(parents, contexts, (), lookups, tuple(max(option.bits, 0) / apart for option in chosen))
+    remains = tuple(max(option.bits, 0) / max(apart, 1.0) for option in chosen)
+    return Relation(parents, Hints(contexts, lookups=lookups, remains=remains))
 
 
-def _extended(relation: Relation, formula: Found | None) -> Relation:
-    """With a formula, and the parents that it needs."""
-    if not formula:
-        return relation
-    parents = tuple(dict.fromkeys((*relation.parents, *formula.expression.parents)))
-    place = {parent: at for at, parent in enumerate(parents)}
-    return replace(relation, parents=parents, formulas=((formula.how, formula.expression.renumbered(place)),))
-
-
-def _composed(relation: Relation, composition: Composition | None) -> Relation:
-    """With a composition, and the parents that it needs."""
-    if not composition:
-        return relation
-    parents = tuple(dict.fromkeys((*relation.parents, *composition.parents)))
+def _extended(relation: Relation, formula: Found | None, composition: Composition | None) -> Relation:
+    """With a formula and a composition, and the parents that these need."""
+    needed = [program.parents for program in (formula and formula.expression, composition) if program]
+    parents = tuple(dict.fromkeys(sum(needed, relation.parents)))
     places = {parent: at for at, parent in enumerate(parents)}
-    return replace(relation, parents=parents, compositions=(composition.renumbered(places),))
+    hints = relation.hints
+    if formula:
+        hints = replace(hints, formulas=((formula.how, formula.expression.renumbered(places)),))
+    if composition:
+        hints = replace(hints, compositions=(composition.renumbered(places),))
+    return Relation(parents, hints)
 
 
 def _named(contexts: Sequence[Context], near: Sequence[int]) -> Relation:
@@ -168,4 +158,4 @@ def _named(contexts: Sequence[Context], near: Sequence[int]) -> Relation:
     used = sorted({source - PREVIOUS for context in contexts for source, _ in context if source >= PREVIOUS})
     place = {PREVIOUS + m: PREVIOUS + n for n, m in enumerate(used)}
     renamed = tuple(tuple((place.get(s, s), shift) for s, shift in context) for context in contexts)
-    return Relation(tuple(near[m] for m in used), renamed)
+    return Relation(tuple(near[m] for m in used), Hints(renamed))
