@@ -16,9 +16,9 @@ import numpy as np
 from mdlake.coding.mixing import PREVIOUS, Context
 from mdlake.coding.prequential import bits, chances
 from mdlake.compositions import Composition
-from mdlake.encodings.known import NO_HINTS, Hints, Parent
+from mdlake.encodings.known import NO_HINTS, Codes, Hints, Parent
 from mdlake.search.composing import Compositions
-from mdlake.search.contexts import chosen, views_of
+from mdlake.search.contexts import View, chosen, views_of
 from mdlake.search.formulas import Formulas, Found
 from mdlake.search.order import Option, cheapest_order
 from mdlake.search.sample import sample
@@ -71,56 +71,88 @@ def relate(columns: Sequence[Parent | None], reach: Reach) -> Relations:
     relations = [Relation()] * len(columns)
     if len(codes) < 2 or reach.depth < 1:
         return Relations(tuple(range(len(columns))), tuple(relations))
-    taking_part = {j: column for j, column in enumerate(columns) if column and j in codes}
-    rows = len(next(iter(codes.values())))
-    plain = {j: bits(chances(found, ())) for j, found in codes.items()}
-    apart = {j: alone(found, plain[j]) for j, found in codes.items()}
-    figures = {j: numbers(sample(f, reach.sample)) for j, c in taking_part.items() if (f := c.numbers) is not None}
-    views = {} if reach.static else {j: views_of(found, figures.get(j), plain[j]) for j, found in codes.items()}
-    steps = {j: view.symbols for j, seen in views.items() for view in seen if view.of_steps}
-    sieve = Static(taking_part, rows, reach.sample) if reach.static else Adaptive(codes, plain, apart, steps)
-    others = nearest(codes)
-    pairs = {(j, k): plain[j] - sieve.saved(j, (k,)) for j in codes for k in others[j]}
-    formulas = Formulas(figures)
-    known = {j: formulas.of(j, min(apart[j], *(pairs[j, k] for k in others[j])), others[j]) for j in formulas.columns}
-    options = {j: list(_options(j, sieve, apart[j], plain[j], {k: pairs[j, k] for k in others[j]})) for j in codes}
-    explained = [Option(j, frozenset(f.expression.parents), f.bits) for j in known for f in known[j][:4]]
-    composed = Compositions(taking_part)
-    texts = {j: composed.of(j, others[j]) for j in composed.columns}
-    priced = [option for j in codes for option in composed.priced(options[j], texts.get(j, ()), codes[j])]
-    order = cheapest_order([*priced, *explained])
+    evidence = _Evidence({j: column for j, column in enumerate(columns) if column and j in codes}, codes, reach)
+    order = cheapest_order(list(evidence.options()))
     depths = dict.fromkeys(codes, 0)
     for place, j in enumerate(order):
-        before = {k for k in order[:place] if depths[k] < reach.depth}
-        formula = next((f for f in known.get(j, []) if before.issuperset(f.expression.parents)), None)
-        written = [one for one in texts.get(j, ()) if before.issuperset(one.composition.parents)]
-        if texts.get(j) and not written:
-            written = composed.of(j, sorted(before.intersection(others[j])))
-        if written and written[0].share < EXACT:
-            relation = Relation()
-        elif reach.static:
-            relation = _static(before, options[j])
-        else:
-            near = sorted(before.intersection(others[j]), key=lambda k: pairs[j, k])[: 2 * reach.parents]
-            beside = np.stack([codes[k] for k in near], 1) if near else np.zeros((rows, 0), np.uint32)
-            relation = _named(chosen(views[j], beside, reach.parents, reach.contexts), near)
-        relations[j] = _extended(relation, formula, written[0].composition if written else None)
+        relations[j] = evidence.relation(j, {k for k in order[:place] if depths[k] < reach.depth})
         depths[j] = 1 + max((depths[k] for k in relations[j].parents), default=-1)
     left = (i for i in range(len(columns)) if i not in codes)
     return Relations((*order, *left), tuple(relations))
 
 
-def _options(j: int, sieve: Sieve, apart: float, plain: float, given: Mapping[int, float]) -> Iterator[Option]:
-    """What column j may take: by itself, with one parent, with two of the best six."""
-    yield Option(j, frozenset(), apart)
-    singles = sorted(given, key=lambda k: (given[k], k))
-    for k in singles:
-        if given[k] < apart:
-            yield Option(j, frozenset({k}), given[k])
-    for one, other in combinations(singles[:6], 2):
-        price = plain - sieve.saved(j, (one, other))
-        if price < min(given[one], given[other], apart):
-            yield Option(j, frozenset({one, other}), price)
+class _Evidence:
+    """What a sample of a table's rows says of its columns: bits by themselves and with others known, formulas,
+    compositions."""
+
+    def __init__(self, columns: Mapping[int, Parent], codes: Mapping[int, Codes], reach: Reach) -> None:
+        """codes: of each column in the sample, without gaps."""
+        self._codes, self._reach = codes, reach
+        self._plain = plain = {j: bits(chances(found, ())) for j, found in codes.items()}
+        self._apart = {j: alone(found, plain[j]) for j, found in codes.items()}
+        figures = {
+            j: numbers(sample(found, reach.sample)) for j, c in columns.items() if (found := c.numbers) is not None
+        }
+        self._views: dict[int, list[View]] = {}
+        if reach.static:
+            self._sieve: Sieve = Static(columns, self._rows, reach.sample)
+        else:
+            self._views = {j: views_of(found, figures.get(j), plain[j]) for j, found in codes.items()}
+            steps = {j: view.symbols for j, views in self._views.items() for view in views if view.of_steps}
+            self._sieve = Adaptive(codes, plain, self._apart, steps)
+        self._others = nearest(codes)
+        self._given = {j: {k: plain[j] - self._sieve.saved(j, (k,)) for k in self._others[j]} for j in codes}
+        self._options = {j: list(self._by_values(j)) for j in codes}
+        formulas = Formulas(figures)
+        self._formulas = {
+            j: formulas.of(j, min(self._apart[j], *self._given[j].values()), self._others[j]) for j in formulas.columns
+        }
+        self._compositions = Compositions(columns)
+        self._written = {j: self._compositions.of(j, self._others[j]) for j in self._compositions.columns}
+
+    @property
+    def _rows(self) -> int:
+        return len(next(iter(self._codes.values())))
+
+    def options(self) -> Iterator[Option]:
+        """What all columns may take, and with which others."""
+        for j, codes in self._codes.items():
+            yield from self._compositions.priced(self._options[j], self._written.get(j, ()), codes)
+        for j, formulas in self._formulas.items():
+            yield from (Option(j, frozenset(found.expression.parents), found.bits) for found in formulas[:4])
+
+    def _by_values(self, j: int) -> Iterator[Option]:
+        """What a column may take: by itself, with one parent, with two of the best six."""
+        apart, given = self._apart[j], self._given[j]
+        yield Option(j, frozenset(), apart)
+        singles = sorted(given, key=lambda k: (given[k], k))
+        yield from (Option(j, frozenset({k}), given[k]) for k in singles if given[k] < apart)
+        for one, other in combinations(singles[:6], 2):
+            price = self._plain[j] - self._sieve.saved(j, (one, other))
+            if price < min(given[one], given[other], apart):
+                yield Option(j, frozenset({one, other}), price)
+
+    def relation(self, j: int, before: set[int]) -> Relation:
+        """What a column is coded with where these come before it."""
+        formula = next((f for f in self._formulas.get(j, []) if before.issuperset(f.expression.parents)), None)
+        found = self._written.get(j, [])
+        written = [one for one in found if before.issuperset(one.composition.parents)]
+        if found and not written:
+            written = self._compositions.of(j, sorted(before.intersection(self._others[j])))
+        if written and written[0].share < EXACT:
+            relation = Relation()
+        elif self._reach.static:
+            relation = _static(before, self._options[j])
+        else:
+            relation = self._mixed(j, before)
+        return _extended(relation, formula, written[0].composition if written else None)
+
+    def _mixed(self, j: int, before: set[int]) -> Relation:
+        """Contexts over those before it that tell most."""
+        given, reach = self._given[j], self._reach
+        near = sorted(before.intersection(given), key=lambda k: given[k])[: 2 * reach.parents]
+        beside = np.stack([self._codes[k] for k in near], 1) if near else np.zeros((self._rows, 0), np.uint32)
+        return _named(chosen(self._views[j], beside, reach.parents, reach.contexts), near)
 
 
 def _static(before: set[int], options: Sequence[Option]) -> Relation:

@@ -179,7 +179,9 @@ def _price(proposal: Encoding, facts: Facts, effort: Effort, depth: int, limit: 
             price += min(_price(leaf(), ahead, effort, 0, math.inf) for leaf in effort.always)
         else:
             plain = Shape.of(child).plain * full / max(len(child), 1)
-            price += _cheapest(ahead, effort, left if plain > LITTLE * limit else 0, limit - price, type(step))
+            price += _cheapest(
+                ahead, effort, 0 if plain <= LITTLE * limit < math.inf else left, limit - price, type(step)
+            )
         if price >= limit:
             return math.inf
     return price
