@@ -179,9 +179,8 @@ def _price(proposal: Encoding, facts: Facts, effort: Effort, depth: int, limit: 
             price += min(_price(leaf(), ahead, effort, 0, math.inf) for leaf in effort.always)
         else:
             plain = Shape.of(child).plain * full / max(len(child), 1)
-            price += _cheapest(
-                ahead, effort, 0 if plain <= LITTLE * limit < math.inf else left, limit - price, type(step)
-            )
+            steps = 0 if plain <= LITTLE * limit < math.inf else left
+            price += _cheapest(ahead, effort, steps, limit - price, type(step))
         if price >= limit:
             return math.inf
     return price
