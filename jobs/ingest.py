@@ -33,11 +33,10 @@ from mdlake.lake.manifest import (
     ShardFile,
     commit_manifest,
     decode_schema,
-    manifest_path,
+    manifests,
     newest_version,
     read_manifest,
     shards_manifest,
-    versions,
 )
 from mdlake.lake.store import Store, open_store
 from mdlake.lake.url import join_url
@@ -135,13 +134,14 @@ def check_target(options: IngestOptions, lineage: Mapping[str, object]) -> None:
 def delete_older(shards: Sequence[Shard], options: IngestOptions) -> None:
     """Deletes what earlier runs committed and the newest did not: first their manifests, then their shards."""
     whole = folder(options, WHOLE)
-    older = versions(whole)[:-1]
+    committed = manifests(whole)
+    older = {version: committed[version] for version in list(committed)[:-1]}
     listed = {file["path"] for version in older for file in read_manifest(whole, version)[1]["files"]}
     for split in sorted({*options.split, *(path.rpartition("/")[0] for path in listed)} - {WHOLE}):
         store = folder(options, split)
-        known = versions(store)
-        store.delete(manifest_path(version) for version in (known[:-1] if split in options.split else known))
-    whole.delete(manifest_path(version) for version in older)
+        known = [info.path for info in manifests(store).values()]
+        store.delete(known[:-1] if split in options.split else known)
+    whole.delete(info.path for info in older.values())
     whole.delete(sorted(listed - {shard.path for shard in shards}))
 
 

@@ -1,9 +1,10 @@
-"""Writes the golden archive of the current format version: run once a version, never again.
+"""Writes the golden archive of the current format: run once for each, never again.
 
     python tests/make_golden_archive.py
 
-`tests/golden/archive-v<version>/` is an archive, two versions of it, and `expected.arrow` what the newest holds
-(Arrow IPC): for format 1 of every type, for format 2 with rows that were sorted. A folder that exists is left as it is.
+`tests/golden/archive-*/` are archives, two versions of each, and `expected.arrow` what the newest holds (Arrow IPC):
+for format 1 of every type, for format 2 with rows that were sorted, `zst` with manifests compressed. A folder that
+exists is left as it is.
 """
 
 from __future__ import annotations
@@ -32,4 +33,4 @@ def write(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(GOLDEN / f"archive-v{FORMAT}")
+    write(GOLDEN / f"archive-v{FORMAT}-zst")

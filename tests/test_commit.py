@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 import mdlake
 from mdlake.archive import encode as encode_verb
@@ -67,6 +68,21 @@ def test_manifests_are_canonical() -> None:
     one, other = shards("a"), dict(reversed(shards("a").items()))
     assert manifest_bytes(one) == manifest_bytes(other)
     assert parse_manifest(manifest_bytes(one)) == one
+
+
+def test_a_manifest_s_frame_is_not_believed() -> None:
+    whole = manifest_bytes(shards("a"))
+    text = zstandard.decompress(whole)
+    assert parse_manifest(text) == shards("a"), "releases before wrote the text itself"
+    with pytest.raises(mdlake.TruncatedError, match="frame ends"):
+        parse_manifest(whole[:-1])
+    with pytest.raises(mdlake.CorruptError, match="behind the manifest's frame"):
+        parse_manifest(whole + b"x")
+    huge = b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + whole[13:]
+    unknown = zstandard.ZstdCompressor(write_content_size=False).compress(text)
+    for frame in (huge, unknown):
+        with pytest.raises(mdlake.CorruptError, match="bytes, not up to"):
+            parse_manifest(frame)
 
 
 def _encode_own(store_url: str, storage: dict[str, str], folder: str, at: float) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 import mdlake
 from mdlake.archive import encode as encode_verb
@@ -65,8 +66,9 @@ def test_every_truncation_and_every_flipped_byte_of_an_archive(tmp_path: Path) -
             assert table is None or table.equals(TINY)
             harmless += table is not None
         store.put(path, whole)
-        # in a data file the Parquet around the blocks may be hit, which our reader does not need; nothing else
-        assert harmless == 0 if path.startswith(MANIFESTS) else harmless < 4 * len(whole)
+        # hardly a bit of a manifest's frame says nothing; in a data file the Parquet around the blocks may be hit, which
+        # our reader does not need
+        assert harmless < (16 if path.startswith(MANIFESTS) else 4 * len(whole))
     assert mdlake.open(url).to_table().equals(TINY)
 
 
@@ -113,7 +115,8 @@ def test_missing_objects_are_named(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     mdlake.encode(TINY, str(tmp_path))
     (file,) = (tmp_path / MANIFESTS).glob("*")
-    file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":3'))
+    text = zstandard.decompress(file.read_bytes()).replace(b'"format":1', b'"format":3')
+    file.write_bytes(zstandard.compress(text))
     with pytest.raises(mdlake.UnsupportedVersionError, match="install a newer mdlake"):
         mdlake.open(str(tmp_path))
 

@@ -200,7 +200,7 @@ def test_other_shards_are_replaced_only_if_told(spark: Any, tmp_path: Path) -> N
     job.check_target(other, lineage)
     shards, _ = job.ingest(open_source(spark, other), other, lineage)
     assert sorted(files(target)) == sorted(shard.path for shard in shards), "an old shard is left, or a new one gone"
-    manifests = sorted(str(path.relative_to(target)) for path in target.rglob("*.json"))
+    manifests = sorted(str(path.relative_to(target)) for path in target.rglob("*.json.zst"))
     assert [path.split("/")[0] for path in manifests] == [MANIFESTS, "rest", "train"]
     assert table(target).num_rows == pq.read_table(target).num_rows == 1000
     assert table(target, "rest").num_rows < 200

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import arrow_arrays, numeric_streams
@@ -169,7 +170,7 @@ def test_verify_restore_and_inspect_know_of_the_loss(tmp_path: Path) -> None:
     difference = verify(VerifyOptions(archive, str(tmp_path / "other.parquet"))).difference
     assert difference and difference.column == "exact"
     assert [c.max_error for c in inspect(InspectOptions(archive)).columns] == ["", "0.01", "0.001:rel", ""]
-    body = json.loads(open_store(archive).get(manifest_path(1)))
+    body = json.loads(zstandard.decompress(open_store(archive).get(manifest_path(1))))
     jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(body)
     assert body["options"]["max_error"] == {"temp": "0.01", "price": "0.001:rel"}
     with pytest.raises(mdlake.InvalidArgumentError, match="exact compares with a source"):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from hypothesis import given, settings
 from strategies import arrow_arrays
 
@@ -73,7 +74,7 @@ def test_verify_restore_and_inspect_know_of_the_order(source: str, tmp_path: Pat
         assert sum(blocks for _, blocks in found.orders) == 2
         assert (found.order_bytes > 0) == (reorder == "reversible")
         assert found.archive_bytes == sum(p.stat().st_size for p in Path(archive).rglob("*") if p.is_file())
-        body = json.loads(open_store(archive).get(manifest_path(1)))
+        body = json.loads(zstandard.decompress(open_store(archive).get(manifest_path(1))))
         jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(body)
         assert body["format"] == (2 if reorder == "reversible" else 1)
 

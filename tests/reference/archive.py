@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import zstandard
 
 from .block import Block
 from .columns import decode_column, parent_of_column
@@ -20,7 +21,8 @@ def canonical(value: Any) -> bytes:
 
 
 def newest_manifest(folder: Path) -> dict[str, Any]:
-    text = max((folder / "_manifest").iterdir()).read_bytes()
+    path = max((folder / "_manifest").iterdir())
+    text = zstandard.decompress(path.read_bytes()) if path.suffix == ".zst" else path.read_bytes()
     manifest = json.loads(text)
     check(text == canonical(manifest) + b"\n", "not in canonical form")
     rest = {key: value for key, value in manifest.items() if key != "checksum"}

@@ -34,8 +34,8 @@ from mdlake.errors import ConflictError, CorruptError, InvalidArgumentError, loc
 from mdlake.lake.dataset import list_parquet
 from mdlake.lake.manifest import (
     commit_manifest,
-    manifest_bytes,
-    manifest_path,
+    manifest_text,
+    manifests,
     newest_version,
     read_manifest,
 )
@@ -143,7 +143,7 @@ def plan(options: EncodeOptions, explain: bool = False) -> EncodePlan:
             )
         lost = len(lost_files(archive, previous))
         newest_source = max(footer.file.modified for footer in footers)
-        untouched = newest_source <= archive.head(manifest_path(base)).modified
+        untouched = newest_source <= manifests(archive)[base].modified
         if not lost and untouched and previous.sources == sources and previous.options == options.recorded():
             return EncodePlan(options, archive, base, schemas, sources, (), done=True)
     tasks = [
@@ -298,7 +298,7 @@ def _encode_rows(
 def _commit(archive: Store, manifest: ArchiveManifest, base: int, replace_other: bool) -> int:
     """Commits unless the newest version says the same already."""
     body = manifest.to_json()
-    if base and archive.get(manifest_path(base)) == manifest_bytes(body):
+    if base and manifest_text(read_manifest(archive, base)[1]) == manifest_text(body):
         return base
     if base and not replace_other:
         raise InvalidArgumentError(
@@ -316,7 +316,7 @@ def _report(
     planned: EncodePlan, manifest: ArchiveManifest, version: int, results: Sequence[EncodeResult]
 ) -> EncodeReport:
     blocks = [entry for file in manifest.files for row in file.blocks for entry in row]
-    size = planned.archive.head(manifest_path(version)).size
+    size = manifests(planned.archive)[version].size
     return EncodeReport(
         archive=planned.archive.url,
         version=version,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from mdlake.archive.layout import BlockEntry
 from mdlake.archive.options import InspectOptions
 from mdlake.archive.reader import Archive
-from mdlake.lake.manifest import manifest_path
+from mdlake.lake.manifest import manifests
 
 _PARAMETERS = re.compile(r"\[[^\]]*\]")  # of an encoding in a chain: they differ from block to block
 
@@ -87,7 +87,7 @@ def inspect(options: InspectOptions) -> InspectReport:
         orders=tuple(sorts.most_common()),
         order_bytes=order_bytes,
         container_bytes=sum(file.bytes for file in manifest.files) - encoded - order_bytes,
-        manifest_bytes=archive.store.head(manifest_path(archive.version)).size,
+        manifest_bytes=manifests(archive.store)[archive.version].size,
     )
 
 

@@ -27,7 +27,7 @@ from mdlake.lake.dataset import SUFFIX
 from mdlake.lake.manifest import (
     ShardFile,
     commit_manifest,
-    manifest_bytes,
+    manifest_text,
     newest_version,
     read_manifest,
     shards_manifest,
@@ -101,7 +101,7 @@ def plan(options: RestoreOptions) -> RestorePlan:
         for path, files in groups
     )
     lineage = {
-        "source": {"archive": hashlib.sha256(manifest_bytes(manifest.to_json())).hexdigest()},
+        "source": {"archive": hashlib.sha256(manifest_text(manifest.to_json())).hexdigest()},
         "options": {"columns": list(columns), "compression": options.compression},
     }
     done = _check_target(target, lineage, [path for path, _ in groups], single)

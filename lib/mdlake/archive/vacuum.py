@@ -14,8 +14,7 @@ from mdlake.archive import resume
 from mdlake.archive.layout import DATA_FOLDER, ArchiveManifest
 from mdlake.archive.options import VacuumOptions
 from mdlake.errors import InvalidArgumentError
-from mdlake.lake.manifest import FOLDER as MANIFESTS
-from mdlake.lake.manifest import manifest_path, read_manifest, versions
+from mdlake.lake.manifest import manifests, read_manifest
 from mdlake.lake.store import ObjectInfo, Store, open_store
 
 _OURS = re.compile(rf"{DATA_FOLDER}/[0-9a-f]{{32}}\.parquet|{resume.FOLDER}/[0-9a-f]{{64}}\.json")
@@ -53,9 +52,8 @@ def plan(options: VacuumOptions) -> VacuumPlan:
     if read_manifest(store)[1]["kind"] != "archive":
         raise InvalidArgumentError("this folder holds shards, not an archive", url=store.url)
     now = datetime.now(UTC)
-    known = versions(store)
-    infos = {info.path: info for info in store.list(MANIFESTS)}
-    old = [v for v in known[:-1] if now - infos[manifest_path(v)].modified > options.retention]
+    known = manifests(store)
+    old = [v for v in list(known)[:-1] if now - known[v].modified > options.retention]
     kept = [ArchiveManifest.from_json(read_manifest(store, v)[1]) for v in known if v not in old]
     referenced = {file.path for manifest in kept for file in manifest.files}
     files = tuple(
@@ -64,7 +62,7 @@ def plan(options: VacuumOptions) -> VacuumPlan:
         for info in store.list(folder)
         if _OURS.fullmatch(info.path) and info.path not in referenced and now - info.modified > options.grace
     )
-    return VacuumPlan(store, tuple(infos[manifest_path(v)] for v in old), files, options.dry_run)
+    return VacuumPlan(store, tuple(known[v] for v in old), files, options.dry_run)
 
 
 def commit(planned: VacuumPlan) -> VacuumReport:

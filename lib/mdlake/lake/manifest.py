@@ -1,8 +1,8 @@
 """Manifests: what a folder holds, committed by one create-only put.
 
-A manifest is canonical JSON (`schemas/manifest.json`, FORMAT.md section "Archive"), named by its version:
-`_manifest/00000000000000000001.json`. Writers put data first, then create version N+1; the store lets exactly
-one of them win. Readers take the newest version, so they see all of a commit or nothing of it.
+A manifest is canonical JSON (`schemas/manifest.json`, FORMAT.md section "Archive"), compressed and named by its
+version: `_manifest/00000000000000000001.json.zst`. Writers put data first, then create version N+1; the store lets
+exactly one of them win. Readers take the newest version, so they see all of a commit or nothing of it.
 
 Two kinds share the mechanism: `shards` (plain Parquet files) and `archive` (Parquet files of blocks). Nothing
 in a manifest depends on when or where it was written: same content, same bytes.
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import zstandard
 
 from mdlake.errors import (
     ConflictError,
@@ -30,14 +31,17 @@ from mdlake.errors import (
     UnsupportedVersionError,
     located,
 )
-from mdlake.lake.store import Store
+from mdlake.lake.store import ObjectInfo, Store
 
 FORMAT = 2
 IN_ORDER = 1
 """Manifests say the lowest format that has what they hold: 1, unless the order of rows is stored in blocks."""
 FOLDER = "_manifest"  # with `_`: readers of Parquet folders (Arrow, Spark) skip it
 KINDS = ("shards", "archive")
-_NAME = re.compile(rf"{FOLDER}/(\d{{20}})\.json")
+LARGEST = 1 << 30
+"""Bytes of a manifest's text, at most."""
+_NAME = re.compile(rf"{FOLDER}/(\d{{20}})\.json(\.zst)?")
+_THOROUGH, _LARGE, _QUICK = 19, 1 << 22, 9
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def shards_manifest(
 
 
 def manifest_path(version: int) -> str:
-    return f"{FOLDER}/{version:020d}.json"
+    return f"{FOLDER}/{version:020d}.json.zst"
 
 
 def is_manifest(path: str) -> bool:
@@ -78,10 +82,15 @@ def is_manifest(path: str) -> bool:
     return _NAME.fullmatch(path) is not None
 
 
+def manifests(store: Store) -> dict[int, ObjectInfo]:
+    """The manifests of the committed versions, oldest first; empty where nothing was committed."""
+    found = {match.group(1): info for info in store.list(FOLDER) if (match := _NAME.fullmatch(info.path))}
+    return {int(version): found[version] for version in sorted(found)}
+
+
 def versions(store: Store) -> list[int]:
-    """The committed versions, oldest first; empty where nothing was committed."""
-    found = (_NAME.fullmatch(info.path) for info in store.list(FOLDER))
-    return sorted(int(match.group(1)) for match in found if match)
+    """The committed versions, oldest first."""
+    return list(manifests(store))
 
 
 def newest_version(store: Store) -> int:
@@ -91,13 +100,13 @@ def newest_version(store: Store) -> int:
 
 def read_manifest(store: Store, version: int | None = None) -> tuple[int, dict[str, Any]]:
     """The manifest of `version`, by default the newest, checked against its checksum."""
-    known = versions(store)
+    known = manifests(store)
     if not known:
         raise StoreError("nothing was committed here: no manifest; check the URL", url=store.url)
     if version is not None and version not in known:
-        raise InvalidArgumentError(f"there is no version {version}; there are {known}", url=store.url)
-    chosen = known[-1] if version is None else version
-    path = manifest_path(chosen)
+        raise InvalidArgumentError(f"there is no version {version}; there are {list(known)}", url=store.url)
+    chosen = max(known) if version is None else version
+    path = known[chosen].path
     with located(file=store.url_of(path)):
         return chosen, parse_manifest(store.get(path))
 
@@ -123,13 +132,40 @@ def commit_manifest(store: Store, manifest: Mapping[str, Any], base: int | None 
     return newest + 1
 
 
-def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
+def manifest_text(manifest: Mapping[str, Any]) -> bytes:
     """The canonical text of a manifest, with its checksum."""
     return _canonical({**manifest, "checksum": _checksum(manifest)}) + b"\n"
 
 
+def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
+    """The text as it is stored: one Zstandard frame."""
+    text = manifest_text(manifest)
+    return zstandard.ZstdCompressor(level=_THOROUGH if len(text) <= _LARGE else _QUICK).compress(text)
+
+
 def parse_manifest(data: bytes) -> dict[str, Any]:
-    """Reads and checks a manifest's text."""
+    """Reads and checks what is stored of a manifest; that of format 1 and 2 may be the text itself."""
+    return _parse(_unpacked(data) if data.startswith(zstandard.FRAME_HEADER) else data)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """The text in a frame, of which nothing is believed."""
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= LARGEST:
+            raise CorruptError(f"a manifest of {size} bytes, not up to {LARGEST}")
+        text = decompressor.decompress(data)
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"the manifest is no sound Zstandard frame: {error}") from error
+    if not decompressor.eof:
+        raise TruncatedError(f"the manifest's frame ends after {len(data)} bytes, {len(text)} of {size} in it")
+    if decompressor.unused_data:
+        raise CorruptError("there is something behind the manifest's frame")
+    return text
+
+
+def _parse(data: bytes) -> dict[str, Any]:
     if not data.endswith(b"}\n"):
         raise TruncatedError(f"the manifest ends after {len(data)} bytes without its last line")
     try:
