@@ -66,7 +66,7 @@ def test_every_truncation_and_every_flipped_byte_of_an_archive(tmp_path: Path) -
             assert table is None or table.equals(TINY)
             harmless += table is not None
         store.put(path, whole)
-        # hardly a bit of a manifest's frame says nothing; in a data file the Parquet around the blocks may be hit, which
+        # hardly a bit of a manifest is idle; in a data file the Parquet around the blocks may be hit, which
         # our reader does not need
         assert harmless < (16 if path.startswith(MANIFESTS) else 4 * len(whole))
     assert mdlake.open(url).to_table().equals(TINY)
