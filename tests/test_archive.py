@@ -358,3 +358,8 @@ def test_archives_on_s3(s3) -> None:
     restored = restore(RestoreOptions(url, target, storage=s3.options))
     assert restored.rows == table.num_rows
     assert verify(VerifyOptions(url, target, storage=s3.options)).ok
+
+
+def test_what_is_no_table_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(mdlake.InvalidArgumentError, match=r"not dict; make one first.*from_pandas"):
+        mdlake.encode({"a": [1]}, tmp_path / "archive")  # type: ignore[arg-type]

@@ -194,6 +194,11 @@ def commit(planned: EncodePlan, results: Sequence[EncodeResult]) -> EncodeReport
 
 def encode_table(table: pa.Table, options: EncodeOptions) -> EncodeReport:
     """Encodes a table in memory; `options.source` is ignored."""
+    if not isinstance(table, pa.Table):
+        raise InvalidArgumentError(
+            f"a pyarrow.Table or the place of Parquet files is needed, not {type(table).__name__}; "
+            "make one first, as pyarrow.Table.from_pandas does"
+        )
     check_options(options)
     options = replace(options, source="")
     kept = select_columns(table.schema, options.columns)
