@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from golden_blocks import GOLDEN, every_block, expected_of
 from hypothesis import HealthCheck, given, settings
 from make_golden import one_step, strings
 from reference.archive import read_archive
@@ -40,14 +41,10 @@ from mdlake.expressions import Expression
 from mdlake.parents import Column
 from mdlake.streams import Kind, Stream, Strings, bits_of, kind_of
 
-GOLDEN = Path(__file__).parent / "golden"
-BLOCKS = sorted(GOLDEN.glob("v*/*.mdlb"))
 
-
-@pytest.mark.parametrize("path", BLOCKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@every_block
 def test_the_reference_decodes_every_golden_block(path: Path) -> None:
-    with pa.OSFile(str(path.with_suffix(".arrow"))) as source:
-        expected, *beside = (column.combine_chunks() for column in pa.ipc.open_file(source).read_all().columns)
+    expected, *beside = expected_of(path)
     parents = {place: parent_of_column(values_of(array), array.type) for place, array in enumerate(beside)}
     assert decoded(path.read_bytes(), expected.type, parents) == values_of(expected)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-import pytest
+from golden_blocks import BLOCKS, every_block, expected_of
 
 from mdlake.block import VERSION, decode_array, describe
 from mdlake.columns import flatten
@@ -13,14 +12,10 @@ from mdlake.encodings import ENCODINGS
 from mdlake.parents import Column
 from mdlake.streams import same
 
-GOLDEN = Path(__file__).parent / "golden"
-BLOCKS = sorted(GOLDEN.glob("v*/*.mdlb"))
 
-
-@pytest.mark.parametrize("path", BLOCKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@every_block
 def test_a_golden_block_decodes_to_the_same_bits(path: Path) -> None:
-    with pa.OSFile(str(path.with_suffix(".arrow"))) as source:
-        expected, *beside = (column.combine_chunks() for column in pa.ipc.open_file(source).read_all().columns)
+    expected, *beside = expected_of(path)
     parents = {place: column for place, array in enumerate(beside) if (column := Column.of(array))}
     array = decode_array(path.read_bytes(), expected.type, length=len(expected), parents=parents)
     pairs = list(zip(flatten(array), flatten(expected), strict=True))

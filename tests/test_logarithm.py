@@ -20,10 +20,10 @@ def test_a_logarithm_is_right(value: float) -> None:
 @settings(deadline=None)
 @given(st.floats(0, 1), st.integers(0, 100_000))
 def test_a_power_is_right(base: float, exponent: int) -> None:
-    assert math.isclose(float(power(np.array(base), exponent)), base**exponent, rel_tol=1e-9, abs_tol=1e-300)
+    assert math.isclose(power(base, exponent), base**exponent, rel_tol=1e-9, abs_tol=1e-300)
 
 
 def test_the_last_bit_is_the_same_everywhere() -> None:
     found = log2([3.0, 0.1, 1e300, 0.0]).tobytes().hex()
     assert found == "22be9fa3015cf93f6fa379094f930ac0898b1a9fa0248f4000000000003091c0"
-    assert power(np.array([0.999]), 12345).tobytes().hex() == "b05894fb9123d23e"
+    assert np.array([power(0.999, 12345)]).tobytes().hex() == "b05894fb9123d23e"

@@ -25,11 +25,6 @@ def entropy(shares: NDArray[np.floating]) -> float:
     return float(-(shares * log2(shares)).sum(dtype=np.float64)) if len(shares) else 0.0
 
 
-def power(base: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
+def power(base: float, exponent: int) -> float:
     """By squaring. The exponent is not negative."""
-    result = np.ones_like(base)
-    while exponent:
-        if exponent & 1:
-            result = result * base
-        base, exponent = base * base, exponent >> 1
-    return result
+    return float(logarithm.power(base, exponent))

@@ -64,8 +64,7 @@ class Facts:
         bits = bits_of(np.ascontiguousarray(self.stream)).astype(np.uint64)
         low, high = (int(bits.min()), int(bits.max())) if self.count else (0, 0)
         if high - low <= _DENSE * self.count:
-            counts = np.zeros(high - low + 1, np.int64)
-            diversity.count_dense(bits, np.uint64(low), counts)
+            counts = np.bincount((bits - np.uint64(low)).astype(np.intp))
         else:
             room = (2 * self.count).bit_length()
             keys, counts = np.zeros(1 << room, np.uint64), np.zeros(1 << room, np.int64)

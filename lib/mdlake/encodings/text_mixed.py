@@ -57,7 +57,7 @@ class MixedText(Encoding):
         late = float(costs[2:].mean())
         doublings = float(log2(max(full / max(len(strings.data) + len(strings), 1), 1)))
         learning = _learning(float(costs[1]), late)
-        whole = float(power(np.array(learning), int(doublings))) * (1 - doublings % 1 * (1 - learning))
+        whole = power(learning, int(doublings)) * (1 - doublings % 1 * (1 - learning))
         return full * late * whole + 4 * len(self.contexts)
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[MixedText, tuple[Stream, ...]] | None:

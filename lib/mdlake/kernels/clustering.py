@@ -8,7 +8,7 @@ from numba import int64, njit
 
 from mdlake.kernels.logarithm import log2_of
 
-COMPILED_IN = "552f39c45ccaa732"
+COMPILED_IN = "7e9697172baf5bbe"
 
 BACKOFF = 16.0
 """So many symbols of the whole are added to every cluster, for those it has not seen."""

@@ -3,16 +3,9 @@
 import numpy as np
 from numba import int64, njit, uint64
 
-from mdlake.kernels.logarithm import log2_of
+from mdlake.kernels.logarithm import log2_of, power
 
-COMPILED_IN = "552f39c45ccaa732"
-
-
-@njit(cache=True, nogil=True)
-def count_dense(values, low, counts):
-    """Adds uint64 values to counts[value - low]."""
-    for i in range(values.size):
-        counts[values[i] - low] += 1
+COMPILED_IN = "7e9697172baf5bbe"
 
 
 @njit(cache=True, nogil=True)
@@ -45,14 +38,3 @@ def entropies(occurrences, total, covered):
             share *= covered
             full -= seen[times] * share * log2_of(share) / (1.0 - power(1.0 - share, total))
     return plain, full
-
-
-@njit(cache=True, nogil=True)
-def power(base, exponent):
-    """By squaring: the same on every machine."""
-    result = 1.0
-    while exponent:
-        if exponent & 1:
-            result *= base
-        base, exponent = base * base, exponent >> 1
-    return result

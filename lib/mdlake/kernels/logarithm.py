@@ -45,3 +45,14 @@ def total(values):
         else:
             bits += log2_of(0.0)
     return bits + log2_of(product)
+
+
+@njit(cache=True, nogil=True)
+def power(base, exponent):
+    """By squaring: the same on every machine."""
+    result = 1.0
+    while exponent:
+        if exponent & 1:
+            result *= base
+        base, exponent = base * base, exponent >> 1
+    return result

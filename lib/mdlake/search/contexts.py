@@ -42,17 +42,20 @@ def views_of(codes: Codes, figures: Numbers | None, plain: float) -> list[View]:
         codes: of the values; plain: the bits that these take by themselves. figures: the numbers that they are.
     """
     if figures is not None and int(codes.max()) >= len(codes) // 4:
-        return [_of_steps(figures, likely_lags(figures)[0], never_again=True)]
+        return [_of_steps(_steps(figures, likely_lags(figures)[0]), never_again=True)]
     counts = np.bincount(codes)
     parts = coarse(counts, PARTS)[codes] if len(counts) > PARTS else codes
     views = [View(parts, plain - bits(chances(parts, ())))]
-    if figures is not None and bits_of_numbers(np.diff(figures, prepend=figures[:1])) < LESS * plain:
-        views.append(_of_steps(figures, 1))
+    if figures is not None and bits_of_numbers(steps := _steps(figures, 1)) < LESS * plain:
+        views.append(_of_steps(steps))
     return views
 
 
-def _of_steps(figures: Numbers, lag: int, never_again: bool = False) -> View:
-    steps = np.diff(figures, prepend=figures[:1]) if lag == 1 else figures - np.roll(figures, lag)
+def _steps(figures: Numbers, lag: int) -> Numbers:
+    return np.diff(figures, prepend=figures[:1]) if lag == 1 else figures - np.roll(figures, lag)
+
+
+def _of_steps(steps: Numbers, never_again: bool = False) -> View:
     digits = np.frexp(np.abs(steps.astype(np.float64)))[1]
     symbols = np.unique(np.maximum(2 * digits + (steps < 0), 0), return_inverse=True)[1].astype(np.uint32)
     return View(symbols, float(np.maximum(digits - 1, 0).sum()), True, never_again)
