@@ -50,7 +50,7 @@ def unpack(data: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:
     body = memoryview(data)[start:]
     parts = {name: body[begin:end] for name, (begin, end) in spans}
     if parts.pop(_CHECKSUM, b"") != zlib.crc32(data[:start]).to_bytes(4, "little"):
-        raise CorruptError("the header does not match its checksum; restore a copy")
+        raise CorruptError("the header does not match its checksum")
     return parts, _parse(text)
 
 
