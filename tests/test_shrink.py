@@ -19,7 +19,7 @@ from mdlake.models.batches import Batch, Source, ordered_batches
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
 from mdlake.shrink.aware import FakeQuantized
 from mdlake.shrink.compress import CompressOptions, attempts, choose, compress
-from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed, soft_loss
+from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed
 from mdlake.shrink.finetune import fine_tune
 from mdlake.shrink.prune import PruneOptions, apply_masks, count_nonzero, magnitude_masks, prunable, sparsity
 from mdlake.shrink.quantize import QuantizeOptions, Weights, quantize_all, quantize_linear, search_bits, uniform_bits
@@ -136,7 +136,7 @@ def test_the_search_takes_bits_away_down_to_the_floor() -> None:
 
 def test_a_floor_that_cannot_be_reached_is_told_by_the_measure() -> None:
     found = search_bits({"a": torch.randn(3, 3)}, lambda restored: 0.7, 0.9, 6)
-    assert (found.bits, found.auc) == ({"a": 6}, 0.7)
+    assert (found.bits, found.score) == ({"a": 6}, 0.7)
 
 
 def test_gradients_pass_rounding_and_the_forward_pass_is_that_of_the_levels(sources: tuple[Source, Source]) -> None:
@@ -170,19 +170,19 @@ def test_soft_labels_pull_towards_the_teacher_with_gradients_of_one_size() -> No
     gradients = []
     for temperature in (1.0, 2.0, 8.0):
         student.grad = None
-        soft_loss(student, teacher, temperature).backward()
+        TASK.soft_loss(student, teacher, temperature).backward()
         assert student.grad is not None
         gradients.append(float(student.grad))
     assert gradients == pytest.approx([-0.01 / 4] * 3, rel=1e-3)  # Hinton et al., eq. 4: the logits' distance
     at_teacher = torch.tensor([1.3], requires_grad=True)
-    soft_loss(at_teacher, torch.tensor([1.3]), 3.0).backward()
+    TASK.soft_loss(at_teacher, torch.tensor([1.3]), 3.0).backward()
     assert at_teacher.grad is not None and abs(float(at_teacher.grad)) < 1e-6
 
 
 def test_the_mix_of_soft_and_hard_is_what_the_option_says() -> None:
     logits, batch = torch.randn(9), Batch((), (torch.rand(9) > 0.5).float(), torch.randn(9))
     assert batch.scores is not None
-    hard, soft = TASK.loss(logits, batch.labels), soft_loss(logits, batch.scores, 2.0)
+    hard, soft = TASK.loss(logits, batch.labels), TASK.soft_loss(logits, batch.scores, 2.0)
     found = DistillLoss(DistillOptions(2.0, 0.7))(TASK, logits, batch)
     assert float(found) == pytest.approx(float(0.3 * hard + 0.7 * soft))
     assert float(DistillLoss(DistillOptions(2.0, 0.0))(TASK, logits, batch)) == pytest.approx(float(hard))
@@ -206,7 +206,7 @@ def test_compressing_keeps_the_budget_and_the_artifact_is_what_was_measured(sour
     options = CompressOptions((0.3,), training=TRAINING, quantize=QuantizeOptions((8, 4)))
     found = [compress(model, attempt, *sources, options, hard_loss, floor) for attempt in attempts(options)]
     best = choose(found, floor)
-    assert len(best.data) == min(len(candidate.data) for candidate in found if candidate.auc >= floor)
+    assert len(best.data) == min(len(candidate.data) for candidate in found if candidate.score >= floor)
     loaded = parse_artifact(best.data)
     logits, labels = predict(loaded.module, ordered_batches(Source(sources[1].shards, loaded.features, loaded.task)))
     assert sources[1].task.measure(logits, labels).auc == best.auc >= floor

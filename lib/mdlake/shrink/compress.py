@@ -18,6 +18,7 @@ from mdlake.artifact import artifact_bytes
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Source, ordered_batches
 from mdlake.models.bundle import Model
+from mdlake.models.metrics import score_name
 from mdlake.models.training import Loss, TrainingOptions, predict
 from mdlake.shrink.finetune import fine_tune
 from mdlake.shrink.prune import PruneOptions, count_nonzero, magnitude_masks, prunable
@@ -26,7 +27,7 @@ from mdlake.shrink.quantize import Quantized, QuantizeOptions, Weights, search_b
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """Candidates are all pairs of `sparsities` and `quantize.bits`; all steps may cost `max_drop` of AUC.
+    """Candidates are all pairs of `sparsities` and `quantize.bits`; all steps may cost `max_drop` of the score (AUC or accuracy).
 
     `effort` is the block codec's: "max" saves about 2 % of a small network, and takes a minute to get ready.
     """
@@ -54,17 +55,17 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What came of an attempt: the artifact, and the AUC on the validation split of exactly that artifact.
+    """What came of an attempt: the artifact, and the score on the validation split of exactly that artifact.
 
-    `pruned_auc` and `pruned_bytes` are those of the pruned and fine-tuned network, before it is quantised.
+    `pruned_score` and `pruned_bytes` are those of the pruned and fine-tuned network, before it is quantised.
     """
 
     attempt: Attempt
     data: bytes
-    auc: float
+    score: float
     nonzero: int
     bits: float
-    pruned_auc: float
+    pruned_score: float
     pruned_bytes: int
     history: list[dict[str, Any]]
 
@@ -83,7 +84,7 @@ def compress(
     loss: Loss,
     floor: float,
 ) -> Candidate:
-    """Prunes, fine-tunes, fine-tunes for few bits, and takes more bits away while AUC stays at `floor` or above."""
+    """Prunes, fine-tunes, fine-tunes for few bits, and takes more bits away while the score stays at `floor` or above."""
     network, granularity = copy.deepcopy(model.module), options.quantize.granularity
     masks = magnitude_masks(prunable(network), PruneOptions(attempt.sparsity, options.scope))
     held = list(ordered_batches(validation))
@@ -92,10 +93,10 @@ def compress(
         probe = copy.deepcopy(network)
         probe.load_state_dict(dict(weights))
         logits, labels = predict(probe, iter(held))
-        return validation.task.measure(logits, labels).auc or 0.0
+        return validation.task.measure(logits, labels).score
 
     tuned = fine_tune(network, masks, train, validation, options.training, loss)
-    pruned_auc = measure(network.state_dict())
+    pruned_score = measure(network.state_dict())
     pruned_bytes = len(artifact_bytes(replace(model, module=network), effort=options.effort))
     bits = uniform_bits(network.state_dict(), attempt.bits)
     aware = fine_tune(network, masks, train, validation, options.training, loss, bits, granularity)
@@ -105,10 +106,10 @@ def compress(
     return Candidate(
         attempt=attempt,
         data=artifact_bytes(final, quantized.schemes, options.effort),
-        auc=quantized.auc,
+        score=quantized.score,
         nonzero=count_nonzero(final.module),
         bits=_mean_bits(weights, quantized.bits),
-        pruned_auc=pruned_auc,
+        pruned_score=pruned_score,
         pruned_bytes=pruned_bytes,
         history=[*tuned.history, *_continued(aware.history, tuned.history[-1])],
     )
@@ -116,21 +117,21 @@ def compress(
 
 def choose(candidates: Sequence[Candidate], floor: float) -> Candidate:
     """The smallest artifact within the budget; an error with the best that was reached if there is none."""
-    fitting = [candidate for candidate in candidates if candidate.auc >= floor]
+    fitting = [candidate for candidate in candidates if candidate.score >= floor]
     if not fitting:
-        best = max(candidates, key=lambda candidate: candidate.auc)
+        best = max(candidates, key=lambda candidate: candidate.score)
         raise InvalidArgumentError(
-            f"no candidate keeps an AUC of {floor:.4f} on the validation split; the best was {best.auc:.4f} "
+            f"no candidate keeps a score of {floor:.4f} on the validation split; the best was {best.score:.4f} "
             f"with {best.attempt.bits} bits at sparsity {best.attempt.sparsity}: raise max_drop, or allow "
             "more bits or lower sparsities"
         )
-    return min(fitting, key=lambda candidate: (len(candidate.data), -candidate.auc))
+    return min(fitting, key=lambda candidate: (len(candidate.data), -candidate.score))
 
 
 def _quantized_model(model: Model, network: nn.Module, quantized: Quantized, attempt: Attempt) -> Model:
     module = copy.deepcopy(network)
     module.load_state_dict({name: scheme.restore() for name, scheme in quantized.schemes.items()})
-    metrics = {**model.metrics, "auc": round(quantized.auc, 6)}
+    metrics = {**model.metrics, score_name(model.metrics).lower(): round(quantized.score, 6)}
     return replace(model, module=module, metrics=metrics, lineage={**model.lineage, "sparsity": attempt.sparsity})
 
 

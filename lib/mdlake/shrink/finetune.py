@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from mdlake.models.batches import Source
+from mdlake.models.metrics import score_of
 from mdlake.models.training import Loss, Trainer, TrainingOptions
 from mdlake.shrink.aware import FakeQuantized
 from mdlake.shrink.prune import Masks, apply_masks
@@ -19,7 +20,7 @@ from mdlake.shrink.prune import Masks, apply_masks
 
 @dataclass(frozen=True)
 class FineTuned:
-    """The network of the best epoch by AUC on the validation split, and the figures of every epoch."""
+    """The network of the best epoch by score on the validation split, and the figures of every epoch."""
 
     network: nn.Module
     history: list[dict]
@@ -42,10 +43,10 @@ def fine_tune(
     apply_masks(network, masks)
     seen = FakeQuantized(network, bits, granularity) if bits else network
     trainer = Trainer(seen, train, validation, options, loss, after_step=lambda _: apply_masks(network, masks))
-    best, best_auc = copy.deepcopy(network.state_dict()), trainer.measure().auc or 0.0
+    best, best_score = copy.deepcopy(network.state_dict()), trainer.measure().score
     for progress in trainer.run():
-        auc = progress.history[-1]["auc"] or 0.0
-        if auc > best_auc:
-            best, best_auc = copy.deepcopy(network.state_dict()), auc
+        score = score_of(progress.history[-1])
+        if score > best_score:
+            best, best_score = copy.deepcopy(network.state_dict()), score
     network.load_state_dict(best)
     return FineTuned(network.eval(), trainer.progress.history)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError, UnsupportedVersionError
+from mdlake.models.networks.lenet import LeNet5, LeNet5Options, Perceptron, PerceptronOptions
 from mdlake.models.networks.tabular_ensemble import TabularEnsemble, TabularEnsembleOptions
 from mdlake.models.networks.tabular_mlp import TabularMlp, TabularMlpOptions
 
@@ -27,6 +28,8 @@ class Network:
 
 
 NETWORKS: dict[str, Network] = {
+    "lenet_5": Network(LeNet5Options, LeNet5),
+    "perceptron": Network(PerceptronOptions, Perceptron),
     "tabular_ensemble": Network(TabularEnsembleOptions, TabularEnsemble),
     "tabular_mlp": Network(TabularMlpOptions, TabularMlp),
 }
