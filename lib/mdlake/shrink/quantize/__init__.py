@@ -1,0 +1,33 @@
+"""Quantising: weights become few-bit numbers, after training or during it.
+
+linear           round(w / scale), symmetric, and the search for how few bits a network can do with
+uniform          the same with a zero point, a scale per tensor, channel or group
+signs            binary and ternary weights
+codebook         k-means centroids, which can be trained
+feedback         error feedback through the inputs' second moments (GPTQ)
+rate_distortion  levels chosen by error and by what they cost in bits
+correction       biases and batch statistics, from data
+activations      scales for what flows between layers, fixed or per batch
+"""
+
+from mdlake.shrink.quantize.linear import (
+    Quantized,
+    QuantizeOptions,
+    Schemes,
+    Weights,
+    quantize_all,
+    quantize_linear,
+    search_bits,
+    uniform_bits,
+)
+
+__all__ = [
+    "QuantizeOptions",
+    "Quantized",
+    "Schemes",
+    "Weights",
+    "quantize_all",
+    "quantize_linear",
+    "search_bits",
+    "uniform_bits",
+]
