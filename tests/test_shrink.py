@@ -209,7 +209,7 @@ def test_compressing_keeps_the_budget_and_the_artifact_is_what_was_measured(sour
     assert len(best.data) == min(len(candidate.data) for candidate in found if candidate.score >= floor)
     loaded = parse_artifact(best.data)
     logits, labels = predict(loaded.module, ordered_batches(Source(sources[1].shards, loaded.features, loaded.task)))
-    assert sources[1].task.measure(logits, labels).auc == best.auc >= floor
+    assert sources[1].task.measure(logits, labels).auc == best.score >= floor
     assert count_nonzero(loaded.module) == best.nonzero
     again = compress(model, best.attempt, *sources, options, hard_loss, floor)
     assert again.data == best.data

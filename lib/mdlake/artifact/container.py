@@ -37,7 +37,8 @@ WORDS = (
 
 
 def pack(parts: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
-    """The file; the same bytes for the same content in the same order."""
+    """The file; the same bytes for the same content. Parts lie in the order of their names."""
+    parts = dict(sorted(parts.items()))
     sizes = {name: len(part) for name, part in parts.items()}
     writer = Writer()
     writer.counted(_compressed(json.dumps({**about, _PARTS: sizes}, **_COMPACT).encode()))
