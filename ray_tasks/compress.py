@@ -2,9 +2,9 @@
 
     python -m ray_tasks.compress --lake URL [--workers 2] [--ray ADDRESS]
 
-Without a student in the recipe it is the teacher that is made small. A candidate is one combination of the options that the recipe's stages have, run in order, then encoded. All
-choices are made on the validation split; the test split is not opened. The result does not depend on the
-number of workers.
+Without a student in the recipe it is the teacher that is made small. A candidate is one combination of the options
+that the recipe's stages have, run in order, then encoded. All choices are made on the validation split; the test split
+is not opened. The result does not depend on the number of workers.
 """
 
 from __future__ import annotations

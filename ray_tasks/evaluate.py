@@ -30,6 +30,7 @@ from ray_tasks.distill import ALONE, DISTILLED
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_models
 from ray_tasks.options import CommonOptions, parse_options, storage_options
+from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import quality, reported, say
 from ray_tasks.train import TEACHER
@@ -67,7 +68,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         with connected(options.ray, options.workers):
             rows = list(RayEngine(options.workers).map(run_evaluation, tasks))
         score = {row["model"]: score_of(row) for row in rows}
-        closed = gap_closed(score[TEACHER], score["student alone"], score["student distilled"])
+        students = [score[name.replace("_", " ")] for name in (ALONE, DISTILLED) if len(score) > 2]
+        closed = gap_closed(score[TEACHER], *students) if students else None
         record = write_record(store, RECORD, mark, models=rows, gap_closed=closed)
         record_models(options, rows, run=f"evaluate-{mark}")
     for row in record["models"]:
@@ -84,9 +86,10 @@ def plan_evaluation(options: EvaluateOptions) -> tuple[list[EvaluateTask], str]:
     """A task per model, and the fingerprint of what they will find."""
     store, shards = options.store, options.split("test")
     storage = storage_options(options.lake)
+    names = (TEACHER, ALONE, DISTILLED) if load_recipe(options.recipe).student else (TEACHER,)
     records = {
         name: need_record(store, f"checkpoints/{name}/record.json", "train" if name == TEACHER else "distill")
-        for name in (TEACHER, ALONE, DISTILLED)
+        for name in names
     }
     tasks = [
         EvaluateTask(name, store, record["model"], record["bytes"], 32.0, shards, storage)

@@ -12,8 +12,16 @@ from safetensors.torch import load_file
 from torch import nn
 
 import mdlake
-from mdlake.artifact import container
-from mdlake.artifact import artifact_bytes, inspect, load_artifact, load_model, parse_artifact, save_model, unpack
+from mdlake.artifact import (
+    artifact_bytes,
+    container,
+    inspect,
+    load_artifact,
+    load_model,
+    parse_artifact,
+    save_model,
+    unpack,
+)
 from mdlake.block import encode_values
 from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, TruncatedError, UnsupportedVersionError
 from mdlake.models.bundle import Model

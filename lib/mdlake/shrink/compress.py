@@ -89,8 +89,10 @@ def compress(model: Model, attempt: Attempt, data: Data, effort: str = "default"
     reports = []
     for stage in attempt:
         stage.run(making, data)
-        reports.append(_report(str(stage), _restored(making, attempt, data), making.schemes))
-    final, last = _restored(making, attempt, data), reports[-1]
+        final, score = _restored(making, attempt, data)
+        size, bits = len(artifact_bytes(final, making.schemes, "fast")), _mean_bits(final, making.schemes)
+        reports.append(StageReport(str(stage), size, score, count_nonzero(final.module), bits))
+    (final, _), last = _restored(making, attempt, data), reports[-1]
     encoded = artifact_bytes(final, making.schemes, effort)
     return Candidate(attempt, encoded, last.score, last.nonzero, last.bits, tuple(reports), making.history)
 
@@ -124,23 +126,14 @@ def _choices(table: Mapping[str, Any], training: TrainingOptions) -> list[Stage]
             raise InvalidArgumentError(f"these are not its options: {error}") from error
 
 
-def _restored(making: Making, attempt: Attempt, data: Data) -> Model:
-    """The network exactly as an artifact holds it, with its score."""
+def _restored(making: Making, attempt: Attempt, data: Data) -> tuple[Model, float]:
+    """The network exactly as an artifact holds it, and its score."""
     module = copy.deepcopy(making.module)
     kept = {name: scheme.restore() for name, scheme in making.schemes.items()}
     module.load_state_dict({**module.state_dict(), **kept})
-    model = making.model
-    metrics = {**model.metrics, _metric(model): round(data.measure(module), 6)}
-    return replace(model, module=module, metrics=metrics, lineage={**model.lineage, "stages": told(attempt)})
-
-
-def _report(stage: str, model: Model, schemes: Mapping[str, Kept]) -> StageReport:
-    size, score = len(artifact_bytes(model, schemes, "fast")), model.metrics[_metric(model)]
-    return StageReport(stage, size, score, count_nonzero(model.module), _mean_bits(model, schemes))
-
-
-def _metric(model: Model) -> str:
-    return score_name(model.metrics).lower()
+    model, score = making.model, data.measure(module)
+    metrics = {**model.metrics, score_name(model.metrics).lower(): round(score, 6)}
+    return replace(model, module=module, metrics=metrics, lineage={**model.lineage, "stages": told(attempt)}), score
 
 
 def _mean_bits(model: Model, schemes: Mapping[str, Kept]) -> float:

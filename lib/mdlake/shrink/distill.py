@@ -48,8 +48,8 @@ class DistillLoss:
             raise InvalidArgumentError("distillation needs the teacher's outputs: run score first")
         if scores.shape[1:] != logits.shape[1:] and task.outputs > 1:
             raise InvalidArgumentError(
-                f"the teacher has {list(scores.shape[1:])} outputs a row, the student {list(logits.shape[1:])}: both need "
-                f"one for each of the task's {task.outputs} classes"
+                f"the teacher has {list(scores.shape[1:])} outputs a row, the student {list(logits.shape[1:])}: "
+                f"both need one for each of the task's {task.outputs} classes"
             )
         soft = task.soft_loss(logits, scores, self.options.temperature)
         return self.options.soft * soft + (1 - self.options.soft) * task.loss(logits, batch.labels)
