@@ -118,6 +118,8 @@ def _choices(table: Mapping[str, Any], training: TrainingOptions) -> list[Stage]
     with located(stage=use):
         try:
             given["training"] = replace(training, **given.get("training", {}))
+            if "aware" in given:
+                given["aware"] = replace(given["training"], **given["aware"])
             lists = {name: value for name, value in given.items() if isinstance(value, list | tuple)}
             return [
                 STAGES[use](**{**given, **dict(zip(lists, values, strict=True))}) for values in product(*lists.values())
