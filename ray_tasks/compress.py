@@ -4,11 +4,13 @@
 
 Without a student in the recipe it is the teacher that is made small. A candidate is one combination of the options
 that the recipe's stages have, run in order, then encoded. All choices are made on the validation split; the test split
-is not opened. The result does not depend on the number of workers.
+is not opened. The result does not depend on the number of workers. Candidates that begin with the same stage are one
+task; what it found is kept until all are done, so a run that was killed repeats only tasks that had not finished.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,10 +25,10 @@ from mdlake.models.metrics import score_name, score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.shards import open_shards
-from mdlake.shrink.compress import Attempt, Candidate, attempts, choose, told
+from mdlake.shrink.compress import Attempt, Candidate, attempts, choose
 from mdlake.shrink.compress import compress as compress_model
 from mdlake.shrink.distill import DistillLoss
-from mdlake.shrink.stages import Data
+from mdlake.shrink.stages import Data, Stage
 from ray_tasks.distill import DISTILLED
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_models, record_training
@@ -38,6 +40,7 @@ from ray_tasks.show import reported, say
 from ray_tasks.train import TEACHER
 
 ARTIFACT, RECORD = "artifacts/student.safetensors", "artifacts/student.json"
+_KEPT = "artifacts/candidates"
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,22 @@ class CompressOptions(CommonOptions):
 
 @dataclass(frozen=True)
 class CompressTask:
-    """One candidate; small, since the model and the rows are read where the work is done."""
+    """Candidates that begin alike; small, since the model and the rows are read where the work is done.
+
+    `kept`: where in the store what was found is kept.
+    """
 
     store: Store
     model: str
-    attempt: Attempt
+    attempts: tuple[Attempt, ...]
     data: Data
     effort: str
     seed: int
+    kept: str
 
     @property
     def name(self) -> str:
-        return told(self.attempt)
+        return str(self.attempts[0][0])
 
 
 def compress(options: CompressOptions) -> dict[str, Any]:
@@ -71,11 +78,12 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     if done:
         say("compress", f"the artifact is there already: {done['bytes']} bytes")
         return done
-    candidates = []
+    candidates: list[Candidate] = []
     with connected(options.ray, options.workers):
-        for candidate in RayEngine(options.workers).map(run_candidate, tasks):
-            candidates.append(candidate)
-            _say_candidate(candidate, tasks[0].data.floor)
+        for found in RayEngine(options.workers).map(run_task, tasks):
+            candidates += found
+            for candidate in found:
+                _say_candidate(candidate, tasks[0].data.floor)
     best = choose(candidates, tasks[0].data.floor)
     store.put(ARTIFACT, best.data)
     record = write_record(
@@ -83,12 +91,13 @@ def compress(options: CompressOptions) -> dict[str, Any]:
         nonzero=best.nonzero, score=best.score,
     )  # fmt: skip
     _record_statistics(options, tasks[0], best, mark)
+    store.delete([task.kept for task in tasks])
     say("compress", f"{ARTIFACT}: {len(best.data)} bytes, a score of {best.score:.4f} on validation")
     return record
 
 
 def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
-    """A task per candidate, and the fingerprint of what they make."""
+    """A task for each way to begin, and the fingerprint of what they make."""
     recipe, store = load_recipe(options.recipe), options.store
     name, step = (DISTILLED, "distill") if recipe.student else (TEACHER, "train")
     student = need_record(store, f"checkpoints/{name}/record.json", step)
@@ -106,14 +115,27 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
         score_of(student["validation"]) - steps.max_drop,
     )
     mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill))
-    made = attempts(steps)
-    return [CompressTask(store, student["model"], attempt, data, steps.effort, options.seed) for attempt in made], mark
+    begun: dict[Stage, list[Attempt]] = {}
+    for attempt in attempts(steps):
+        begun.setdefault(attempt[0], []).append(attempt)
+    given = data, steps.effort, options.seed
+    tasks = [
+        CompressTask(store, student["model"], tuple(alike), *given, f"{_KEPT}/{mark}-{number}.json")
+        for number, alike in enumerate(begun.values())
+    ]
+    return tasks, mark
 
 
-def run_candidate(task: CompressTask) -> Candidate:
+def run_task(task: CompressTask) -> list[Candidate]:
+    """The candidates of the task: those that a killed run left, or made now."""
+    if task.store.exists(task.kept):
+        kept = json.loads(task.store.get(task.kept))
+        return [Candidate.from_json(attempt, found) for attempt, found in zip(task.attempts, kept, strict=True)]
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
-    return compress_model(load_bundle(task.store, task.model), task.attempt, task.data, task.effort)
+    found = compress_model(load_bundle(task.store, task.model), task.attempts, task.data, task.effort)
+    task.store.put(task.kept, json.dumps([candidate.to_json() for candidate in found]).encode())
+    return found
 
 
 def _say_candidate(candidate: Candidate, floor: float) -> None:

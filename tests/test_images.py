@@ -193,7 +193,7 @@ def test_a_network_of_images_is_trained_scored_pruned_shared_and_packed(tmp_path
         {"use": "codebook", "entries": 6},
     ]
     (attempt,) = attempts(CompressOptions(stages, training=TRAINING))
-    found = compress(dense, attempt, data)
+    (found,) = compress(dense, [attempt], data)
     loaded = parse_artifact(found.data)
     assert loaded.features == SPEC and loaded.task == TASK
     assert data.measure(loaded.module) == found.score > 0.8
@@ -202,7 +202,7 @@ def test_a_network_of_images_is_trained_scored_pruned_shared_and_packed(tmp_path
     assert sum(z * p.numel() for z, p in zip(zeros, loaded.module.parameters(), strict=True)) >= 0.7 * total - 1
     assert all(len(p.unique()) <= 7 for p in loaded.module.parameters())
     assert len(found.data) < 4 * total / 6
-    assert compress(dense, attempt, data).data == found.data
+    assert compress(dense, [attempt], data)[0].data == found.data
 
 
 def test_scores_of_classes_lie_beside_the_shards(tmp_path: Path) -> None:

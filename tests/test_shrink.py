@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch, Source, ordered_batches
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
 from mdlake.shrink.aware import FakeQuantized
-from mdlake.shrink.compress import CompressOptions, attempts, choose, compress
+from mdlake.shrink.compress import Candidate, CompressOptions, attempts, choose, compress
 from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed
 from mdlake.shrink.prune import PruneOptions, apply_masks, count_nonzero, magnitude_masks, prunable, sparsity
 from mdlake.shrink.quantize import Weights, quantize_all, quantize_linear, search_bits, uniform_bits
@@ -214,7 +215,7 @@ def test_compressing_keeps_the_budget_and_the_artifact_is_what_was_measured(sour
     floor = (trainer.measure().auc or 0) - 0.01
     stages = [{"use": "prune", "sparsity": 0.3}, {"use": "linear", "bits": [8, 4], "training": {"epochs": 2}}]
     options, given = CompressOptions(stages, training=TRAINING), Data(*sources, hard_loss, floor)
-    found = [compress(model, attempt, given) for attempt in attempts(options)]
+    found = compress(model, attempts(options), given)
     assert [candidate.name for candidate in found] == ["prune 0.3, linear 8", "prune 0.3, linear 4"]
     assert all([report.stage for report in candidate.stages] == candidate.name.split(", ") for candidate in found)
     assert all(candidate.stages[-1].score == candidate.score for candidate in found)
@@ -224,15 +225,16 @@ def test_compressing_keeps_the_budget_and_the_artifact_is_what_was_measured(sour
     logits, labels = predict(loaded.module, ordered_batches(Source(sources[1].shards, loaded.features, loaded.task)))
     assert sources[1].task.measure(logits, labels).auc == best.score >= floor
     assert count_nonzero(loaded.module) == best.nonzero
-    again = compress(model, best.attempt, given)
+    (again,) = compress(model, [best.attempt], given)
     assert again.data == best.data
+    assert Candidate.from_json(best.attempt, json.loads(json.dumps(best.to_json()))) == best
 
 
 def test_no_candidate_within_the_budget_names_the_best(sources: tuple[Source, Source]) -> None:
     stages = [{"use": "prune", "sparsity": [0.5, 0.9]}, {"use": "codebook", "entries": 5}]
     options = CompressOptions(stages, training=TrainingOptions(epochs=1, batch_size=512))
     model = model_of(sources[0].features)
-    found = [compress(model, attempt, Data(*sources, hard_loss, 0.99)) for attempt in attempts(options)]
+    found = compress(model, attempts(options), Data(*sources, hard_loss, 0.99))
     with pytest.raises(InvalidArgumentError, match=r"keeps a score of 0\.9900 .*the best was 0\.\d+ with prune 0\.\d"):
         choose(found, 0.99)
 
@@ -241,7 +243,7 @@ def test_no_candidate_within_the_budget_names_the_best(sources: tuple[Source, So
     ("stages", "message"),
     [
         ([], "at least one stage"),
-        ([{"use": "shrink"}], "a stage uses one of prune, codebook, linear, not 'shrink'"),
+        ([{"use": "shrink"}], "a stage uses one of prune, codebook, linear, rate, not 'shrink'"),
         ([{"use": "prune", "share": 1}], "stage 'prune': these are not its options"),
         ([{"use": "prune", "sparsity": 1.0}], "stage 'prune': sparsity is a share"),
         ([{"use": "codebook", "entries": [4, 128]}], "from 1 to 127 entries, not 128"),

@@ -6,9 +6,10 @@ place of Huffman codes. Every choice is made on the validation split.
 
 from __future__ import annotations
 
+import base64
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -72,6 +73,19 @@ class Candidate:
     def name(self) -> str:
         return told(self.attempt)
 
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the attempt."""
+        plain = {name: getattr(self, name) for name in ("score", "nonzero", "bits", "history")}
+        stages = [asdict(report) for report in self.stages]
+        return {**plain, "stages": stages, "data": base64.b64encode(self.data).decode()}
+
+    @staticmethod
+    def from_json(attempt: Attempt, found: Mapping[str, Any]) -> Candidate:
+        """The inverse of `to_json`."""
+        stages = tuple(StageReport(**report) for report in found["stages"])
+        data = base64.b64decode(found["data"])
+        return Candidate(attempt, data, found["score"], found["nonzero"], found["bits"], stages, found["history"])
+
 
 def attempts(options: CompressOptions) -> list[Attempt]:
     """All combinations of the stages' options, the first stage's varying slowest."""
@@ -83,18 +97,37 @@ def told(attempt: Attempt) -> str:
     return ", ".join(map(str, attempt))
 
 
-def compress(model: Model, attempt: Attempt, data: Data, effort: str = "default") -> Candidate:
-    """Runs the stages on a copy of the network; the artifact holds exactly the network that was measured."""
-    making = Making(replace(model, module=copy.deepcopy(model.module)))
-    reports = []
-    for stage in attempt:
-        stage.run(making, data)
-        final, score = _restored(making, attempt, data)
-        size, bits = len(artifact_bytes(final, making.schemes, "fast")), _mean_bits(final, making.schemes)
-        reports.append(StageReport(str(stage), size, score, count_nonzero(final.module), bits))
-    (final, _), last = _restored(making, attempt, data), reports[-1]
-    encoded = artifact_bytes(final, making.schemes, effort)
-    return Candidate(attempt, encoded, last.score, last.nonzero, last.bits, tuple(reports), making.history)
+def compress(model: Model, attempts: Sequence[Attempt], data: Data, effort: str = "default") -> list[Candidate]:
+    """Runs the stages of each attempt on a copy of the network; what attempts begin with alike is run once.
+
+    An artifact holds exactly the network that was measured. The candidates are in the order of the attempts.
+    """
+    found = {made.attempt: made for made in _grown(Making(model), (), (), attempts, data, effort)}
+    return [found[attempt] for attempt in attempts]
+
+
+def _grown(
+    making: Making,
+    done: Attempt,
+    reports: tuple[StageReport, ...],
+    attempts: Sequence[Attempt],
+    data: Data,
+    effort: str,
+) -> Iterator[Candidate]:
+    """The candidates of all attempts, which begin with the stages `done`."""
+    for stage in dict.fromkeys(attempt[len(done)] for attempt in attempts):
+        branch, so_far = copy.deepcopy(making), (*done, stage)
+        stage.run(branch, data)
+        final, score = _restored(branch, so_far, data)
+        size, bits = len(artifact_bytes(final, branch.schemes, "fast")), _mean_bits(final, branch.schemes)
+        last = StageReport(str(stage), size, score, count_nonzero(final.module), bits)
+        told_all = (*reports, last)
+        longer = [attempt for attempt in attempts if attempt[: len(so_far)] == so_far and attempt != so_far]
+        if so_far in attempts:
+            encoded = artifact_bytes(final, branch.schemes, effort)
+            yield Candidate(so_far, encoded, score, last.nonzero, bits, told_all, branch.history)
+        if longer:
+            yield from _grown(branch, so_far, told_all, longer, data, effort)
 
 
 def choose(candidates: Sequence[Candidate], floor: float) -> Candidate:
