@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from reference.artifact import read_weights
 
 from mdlake.artifact import artifact_bytes, parse_artifact
 from mdlake.errors import CorruptError, InvalidArgumentError
@@ -228,6 +229,9 @@ def test_codebooks_and_their_biases_come_back_from_one_block() -> None:
         schemes[name] = Codebook(levels, book)
     loaded = parse_artifact(artifact_bytes(given, schemes))
     assert all(torch.equal(tensor, schemes[name].restore()) for name, tensor in loaded.module.state_dict().items())
+    shapes = [(name, tuple(weight.shape)) for name, weight in given.module.state_dict().items()]
+    read = read_weights(artifact_bytes(given, schemes), shapes)  # by a decoder written from FORMAT.md
+    assert all(read[name] == scheme.restore().reshape(-1).tolist() for name, scheme in schemes.items())
     part = {name: scheme for name, scheme in schemes.items() if name != "hidden.bias"}  # one bias kept as it is
     loaded = parse_artifact(artifact_bytes(given, part))
     assert torch.equal(loaded.module.state_dict()["hidden.bias"], given.module.state_dict()["hidden.bias"])
