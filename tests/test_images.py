@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -13,10 +15,11 @@ import torch
 from PIL import Image
 from reference.artifact import read_weights
 
+import mdlake
 from mdlake.artifact import artifact_bytes, parse_artifact
 from mdlake.errors import CorruptError, InvalidArgumentError
 from mdlake.lake.store import open_store
-from mdlake.models.batches import Source, ordered_batches
+from mdlake.models.batches import Held, Share, Source, ordered_batches, training_batches
 from mdlake.models.bundle import Model, load_bundle, save_bundle
 from mdlake.models.images import ImageOptions, ImageSpec
 from mdlake.models.inputs import fit_inputs, inputs_from_json
@@ -204,6 +207,29 @@ def test_a_network_of_images_is_trained_scored_pruned_shared_and_packed(tmp_path
     assert all(len(p.unique()) <= 7 for p in loaded.module.parameters())
     assert len(found.data) < 4 * total / 6
     assert compress(dense, [attempt], data)[0].data == found.data
+
+
+def test_an_archive_is_trained_from_as_its_parquet_is(tmp_path: Path) -> None:
+    plain = source(tmp_path / "plain", 450)
+    mdlake.encode(tmp_path / "plain", tmp_path / "archive", "fast", rows_per_block=200)
+    archived = replace(plain, shards=open_shards(str(tmp_path / "archive"), columns=["image", "label"]), held=Held())
+    assert archived.shards.row_groups == ((200, 200, 50),) and archived.shards.rows == 450
+    given = {"batch_size": 32, "steps": 20, "seed": 1, "epoch": 0, "buffer_rows": 128}
+    sent = pickle.loads(pickle.dumps(archived))
+    for read in (archived, sent):
+        for one, other in zip(
+            training_batches(plain, Share(), **given), training_batches(read, Share(), **given), strict=True
+        ):
+            assert torch.equal(one.inputs[0], other.inputs[0]) and torch.equal(one.labels, other.labels)
+    teacher, store = model(), open_store(str(tmp_path))
+    score_file(teacher, ScoreTask(archived.shards, 0, store, f"scores/{archived.shards.files[0]}"))
+    scored = replace(archived, scores=open_shards(str(tmp_path / "scores")), held=Held())
+    for batch in ordered_batches(scored):
+        assert batch.scores is not None and torch.allclose(batch.scores, teacher.module(*batch.inputs), atol=1e-5)
+    with pytest.raises(
+        InvalidArgumentError, match=r"column 'nix'.*this archive has no such column; it has image, label"
+    ):
+        open_shards(str(tmp_path / "archive"), columns=["nix"])
 
 
 def test_scores_of_classes_lie_beside_the_shards(tmp_path: Path) -> None:
