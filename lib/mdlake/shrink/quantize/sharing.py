@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
@@ -19,15 +20,17 @@ _EVERY = 16  # steps from one round of Lloyd to the next
 
 
 class SharingAware(nn.Module):
-    """Answers as `network` with one codebook for each group of parameters; trains the network it wraps."""
+    """Answers as `network` with one codebook for each group of parameters; trains the network it wraps.
 
-    def __init__(self, network: nn.Module, groups: Sequence[Sequence[str]], entries: int) -> None:
+    `groups`: names of parameters, and how many entries their codebook has.
+    """
+
+    def __init__(self, network: nn.Module, groups: Sequence[tuple[Sequence[str], int]]) -> None:
         super().__init__()
         self.network = network
-        self._groups = [list(group) for group in groups]
-        self._entries = entries
+        self._groups = [list(group) for group, _ in groups]
         self._steps = 0
-        self._centroids = [self._first(group) for group in self._groups]
+        self._centroids = [self._first(*group) for group in groups]
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         weights = dict(self.network.named_parameters())
@@ -47,13 +50,17 @@ class SharingAware(nn.Module):
         found: dict[str, Codebook] = {}
         weights = dict(self.network.named_parameters())
         for group, centroids in zip(self._groups, self._centroids, strict=True):
-            shared = {name: _nearest(weights[name].detach(), centroids) for name in group}
-            found |= shared_codebook(shared, self._entries)
+            values = np.unique(centroids.cpu().numpy().astype(np.float16))
+            middles = _middles(torch.from_numpy(values.astype(np.float32)))
+            for name in group:
+                weight = weights[name].detach().cpu()
+                index = torch.where(weight == 0, 0, torch.bucketize(weight, middles) + 1)
+                found[name] = Codebook(index.numpy().astype(np.uint8 if len(values) < 256 else np.uint16), values)
         return found
 
-    def _first(self, group: Sequence[str]) -> torch.Tensor:
+    def _first(self, group: Sequence[str], entries: int) -> torch.Tensor:
         weights: Mapping[str, torch.Tensor] = dict(self.network.named_parameters())
-        books = shared_codebook({name: weights[name].detach() for name in group}, self._entries)
+        books = shared_codebook({name: weights[name].detach() for name in group}, entries)
         return torch.from_numpy(books[group[0]].centroids.astype("float32")).to(weights[group[0]].device)
 
     @torch.no_grad()
