@@ -67,7 +67,7 @@ def lake(tmp_path: Path) -> Path:
     record(stats, "tables", [whole], run="ingest")
     record(stats, "tables", [{"stage": "encode", "rows": 1000, "archive_bytes": 1500}], run="encode")
     tried = {**MODEL_ROW, "model": "candidate", "split": "validation"}
-    for run, scores in (("an older one", (0.1,)), ("compress", (0.6, 0.9, 0.7, 0.95))):
+    for run, scores in (("before", (0.1,)), ("compress", (0.6, 0.9, 0.7, 0.95))):
         rows = [
             {**tried, "stage": HOSTILE if at == 1 else f"way {at}", "bytes": 1000 * (at + 1), "accuracy": score}
             for at, score in enumerate(scores)
