@@ -1,0 +1,90 @@
+"""rANS over rows: static frequencies, each row by one of a few tables. The coder of weights.
+
+Its payload is in two parts, so that the large one is not copied. Tables: a byte, the binary logarithm of the lanes; as
+packed integers how many symbols each table has, less one, and the tables one after another, as in `rans`. Words: those
+of all lanes (uint16) in the order in which they are read, then the state of each lane (uint32).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdlake.coding.integers import IntegerReader, pack_integers
+from mdlake.errors import CorruptError, TruncatedError
+from mdlake.kernels import expanding
+from mdlake.kernels import rans_rows as kernel
+
+ALPHABET = 256
+MAX_TABLES = 64
+MAX_LANES = 64
+_LANE_SYMBOLS = 1024
+
+
+@dataclass(frozen=True)
+class CodedRows:
+    """Symbols of rows as the two parts of the payload; `rare`: the places of those coded as if they were symbol 0."""
+
+    tables: bytes
+    words: memoryview
+    rare: NDArray[np.uint32]
+
+
+def encode_rows(
+    symbols: NDArray[np.uint8], length: int, tables: NDArray[np.uint8], frequencies: NDArray[np.int64]
+) -> CodedRows:
+    """Codes symbols without slots as symbol 0.
+
+    Args:
+        symbols: fewer than 2**32.
+        tables: the table of each row of `length` symbols, of which the last may have fewer.
+        frequencies: the slots of each symbol, [tables, 256]; every table has symbol 0.
+    """
+    lanes = 1
+    while lanes < MAX_LANES and 2 * lanes <= length and 2 * lanes * _LANE_SYMBOLS <= symbols.size:
+        lanes *= 2
+    distinct, pairs = np.empty(len(frequencies), np.int64), np.empty((frequencies.size, 2), np.int64)
+    pairs = pairs[: kernel.list_tables(frequencies, distinct, pairs)]
+    head = bytes([lanes.bit_length() - 1]) + pack_integers(distinct - 1, pairs.reshape(-1), kinds=(1, 2))
+    reciprocals, ranges = np.empty(frequencies.size, np.uint32), np.empty(frequencies.size, np.uint32)
+    kernel.fill_encode_tables(frequencies, reciprocals, ranges)
+    states = np.full(lanes, kernel.START, np.uint32)
+    words, rare = np.empty(symbols.size + 2 * lanes, np.uint16), np.empty(symbols.size, np.uint32)
+    ahead = words[: symbols.size]
+    start, first = kernel.encode(symbols, length, tables, reciprocals, ranges, states, ahead, rare)
+    words[symbols.size :] = states.astype("<u4").view(np.uint16)
+    return CodedRows(head, words[start:].astype("<u2", copy=False).view(np.uint8).data, rare[first:])
+
+
+def decode_rows(
+    tables: bytes | memoryview, words: bytes | memoryview, of: NDArray[np.uint8], number: int, count: int, length: int
+) -> NDArray[np.uint8]:
+    """The `count` symbols; `of`: the table of each row, below their `number`.
+
+    Raises:
+        CorruptError, TruncatedError: the payload is none of so many symbols.
+    """
+    if len(tables) == 0 or tables[0] >= MAX_LANES.bit_length():
+        raise CorruptError("there are no such tables of rows")
+    lanes = 1 << tables[0]
+    reader = IntegerReader(memoryview(tables)[1:])
+    distinct = reader.read(number) + 1
+    if int(distinct.max()) > ALPHABET:
+        raise CorruptError(f"a table of {distinct.max()} symbols of an alphabet of {ALPHABET}")
+    pairs, frequencies = reader.read(2 * int(distinct.sum()), kinds=2), np.zeros((number, ALPHABET), np.int64)
+    if not kernel.unlist_tables(distinct, pairs.reshape(-1, 2), frequencies) or reader.rest().size:
+        raise CorruptError("a table names a symbol that there is not, or does not have all slots")
+    data = np.frombuffer(words, np.uint8)
+    size = data.size - 4 * lanes
+    if size < 0:
+        raise TruncatedError(f"{data.size} bytes for the states of {lanes} lanes")
+    states = np.frombuffer(words, "<u4", lanes, size).astype(np.uint32)
+    cells, symbols = np.empty(number << kernel.BITS, np.uint32), np.empty(count, np.uint8)
+    kernel.fill_decode_tables(frequencies, cells)
+    used = kernel.decode(data, size, length, of, cells, states, symbols, expanding.FITS)
+    if used != size or bool((states != kernel.START).any()):
+        fault = TruncatedError if used < 0 or used > size else CorruptError
+        raise fault(f"the lanes of {count} symbols do not end where their {size} bytes of words do")
+    return symbols
