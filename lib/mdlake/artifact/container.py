@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import zstandard
@@ -22,22 +24,11 @@ _LENGTH_BYTES = 8
 _MAX_HEADER = 100 << 20  # as safetensors has it
 _MAX_TEXT = 64 << 20
 _PARTS = "parts"
-# Part of the format. What is most likely comes last: zstd reaches back to it in the fewest bits.
-WORDS = (
-    b'"lineage":{"sparsity":0.5,"scores":"","training":"0123456789abcdef"},"crosses":{},"categories":["vocabularies":{"'
-    b'int64","string","numeric":[["features":{"deviation":[0.247,0.2435,0.2616],"mean":[0.4914,0.4822,0.4465],'
-    b'"float64"}]["plain",{"dtype":"int64"}],["plain",{"dtype":"float16"}],["plain",{"dtype":"bfloat16"}],'
-    b'["plain",{"dtype":"float32"}],["linear",{"bits":8,"scale":0.00"network":"tabular_mlp","options":{"hidden":[64,32],'
-    b'"cardinalities":[,"widths":[,"dropout":0.1},"inputs":784,"outputs":10},"network":"lenet_5","options":{"filters":['
-    b'"shapes":{".weight":[,".bias":[10]},"accuracy":0.98,"auc":0.7,"epoch":10,"loss":0.0,"macs":,"parameters":'
-    b'{"classes":10,"features":{"image":"image","shape":[1,28,28]},"format":2,"label":"label","lineage":{},"metrics":'
-    b'{"accuracy":0.9},"network":"perceptron","options":{},"parts":{"levels":4000},"tensors":[["codebook",{"book":[-0.1,'
-    b'0.1]}],["codebook",{}],["codebook",{"book":[-0.'
-)
 
 
 def pack(parts: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
-    """The file; the same bytes for the same content in the same order."""
+    """The file; the same bytes for the same content. Parts lie in the order of their names."""
+    parts = dict(sorted(parts.items()))
     sizes = {name: len(part) for name, part in parts.items()}
     writer = Writer()
     writer.counted(_compressed(json.dumps({**about, _PARTS: sizes}, **_COMPACT).encode()))
@@ -96,8 +87,11 @@ def _body(data: bytes) -> int:
     return start
 
 
+@cache
 def _dictionary() -> zstandard.ZstdCompressionDict:
-    return zstandard.ZstdCompressionDict(WORDS, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    """What descriptions say, part of the format. The likeliest comes last: zstd reaches it in the fewest bits."""
+    words = files("mdlake.schemas").joinpath("artifact.txt").read_bytes()
+    return zstandard.ZstdCompressionDict(words, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
 
 
 def _compressed(text: bytes) -> bytes:
@@ -105,7 +99,7 @@ def _compressed(text: bytes) -> bytes:
     given = zstandard.ZstdCompressionParameters.from_level(
         19,
         source_size=len(text),
-        dict_size=len(WORDS),
+        dict_size=len(_dictionary()),
         format=zstandard.FORMAT_ZSTD1_MAGICLESS,
         write_content_size=False,
         write_dict_id=False,

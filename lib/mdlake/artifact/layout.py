@@ -74,7 +74,7 @@ def lay_out(model: Model, schemes: Mapping[str, Kept], effort: str) -> tuple[dic
         "lineage": model.lineage,
     }
     if _registered_shapes(model.network, model.options) != shapes:
-        about["shapes"] = {name: list(shape) for name, shape in shapes.items()}
+        about["shapes"] = [[name, list(shape)] for name, shape in shapes.items()]
     return parts, about
 
 
@@ -178,9 +178,11 @@ def _shapes(about: Mapping[str, Any]) -> dict[str, Shape]:
     if "shapes" not in about:
         shapes = _registered_shapes(about["network"], about["options"])
         if shapes is None:
-            raise CorruptError(f"the description has no shapes, and no network is called {about['network']!r}")
+            raise UnsupportedVersionError(
+                f"no network is called {about['network']!r}, and the description has no shapes: install a newer mdlake"
+            )
         return shapes
-    found = {name: tuple(shape) for name, shape in about["shapes"].items()}
+    found = {str(name): tuple(shape) for name, shape in about["shapes"]}
     for name, shape in found.items():
         if not all(type(size) is int and size >= 0 for size in shape):
             raise CorruptError(f"no tensor has the shape {shape}", tensor=name)

@@ -6,7 +6,7 @@ recipe asks for that; else as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, ClassVar
@@ -17,8 +17,22 @@ import torch
 
 from mdlake.errors import CorruptError, InvalidArgumentError
 from mdlake.models.features import column_of
+from mdlake.models.shards import Shards
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's names of 1, 3 and 4 channels of 8 bits
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """As a recipe has it: the column, the shape (channels, height, width), whether pixels are standardised."""
+
+    column: str
+    shape: tuple[int, int, int]
+    normalize: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.column]
 
 
 @dataclass(frozen=True)
@@ -102,3 +116,45 @@ class ImageSpec:
                 column=self.column,
             ) from error
         return pixels.reshape(height, width, channels).transpose(2, 0, 1)
+
+
+@dataclass(frozen=True)
+class PixelTask:
+    """Sum the pixels of one file of the train split."""
+
+    shards: Shards
+    file: int
+    spec: ImageSpec
+
+    @property
+    def name(self) -> str:
+        return self.shards.files[self.file]
+
+
+def fit_images(
+    shards: Shards, options: ImageOptions, spread: Callable[..., Iterable[tuple[int, np.ndarray, np.ndarray]]]
+) -> ImageSpec:
+    """The specification; with `normalize` a pass over the train split, a task per file. `spread` maps over tasks."""
+    spec = ImageSpec(options.column, options.shape)
+    if not options.normalize:
+        return spec
+    counted = list(spread(sum_pixels, [PixelTask(shards, file, spec) for file in range(len(shards.files))]))
+    count = sum(pixels for pixels, _, _ in counted)
+    if not count:
+        raise InvalidArgumentError("the train split is empty: nothing can be learnt", url=shards.store.url)
+    mean = np.sum([sums for _, sums, _ in counted], axis=0) / count
+    deviation = np.sqrt(np.sum([squares for _, _, squares in counted], axis=0) / count - mean**2)
+    rounded = [[float(f"{value:.4g}") for value in moments / 255] for moments in (mean, deviation)]
+    return ImageSpec(options.column, options.shape, tuple(rounded[0]), tuple(value or 1.0 for value in rounded[1]))
+
+
+def sum_pixels(task: PixelTask) -> tuple[int, np.ndarray, np.ndarray]:
+    """Pixels of each channel in a file, their sums and sums of squares, exactly: int64 [channels]."""
+    channels = task.spec.shape[0]
+    count, sums, squares = 0, np.zeros(channels, np.int64), np.zeros(channels, np.int64)
+    for unit in task.shards.units_of(task.file):
+        (pixels,) = task.spec.transform(task.shards.read(unit, task.spec.columns))
+        count += pixels[:, 0].size
+        sums += pixels.sum(axis=(0, 2, 3), dtype=np.int64)
+        squares += np.square(pixels, dtype=np.int64).sum(axis=(0, 2, 3))
+    return count, sums, squares

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -11,7 +11,9 @@ import torch
 
 from mdlake.errors import CorruptError
 from mdlake.models.features import FeatureSpec
-from mdlake.models.images import ImageSpec
+from mdlake.models.fitting import FeatureOptions, fit_features
+from mdlake.models.images import ImageOptions, ImageSpec, fit_images
+from mdlake.models.shards import Shards
 
 
 class Inputs(Protocol):
@@ -33,6 +35,12 @@ class Inputs(Protocol):
         ...
 
     def to_json(self) -> dict[str, Any]: ...
+
+
+def fit_inputs(shards: Shards, options: FeatureOptions | ImageOptions, spread: Callable[..., Iterable[Any]]) -> Inputs:
+    """What the train split gives. `spread` maps a function over tasks: an engine's `map`, or `map`."""
+    fit = fit_images if isinstance(options, ImageOptions) else fit_features
+    return fit(shards, options, spread)  # type: ignore[arg-type]
 
 
 def inputs_from_json(data: Mapping[str, Any]) -> Inputs:

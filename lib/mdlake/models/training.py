@@ -62,7 +62,7 @@ class Progress:
 
 @dataclass
 class Trainer:
-    """A network, its optimizer and its data. `after_step` may hold weights to a constraint, as a mask."""
+    """A network, its optimizer and its data. The hooks around a step may hold weights to a constraint, as a mask."""
 
     network: nn.Module
     train: Source
@@ -70,7 +70,8 @@ class Trainer:
     options: TrainingOptions
     loss: Loss
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    after_step: Callable[[nn.Module], None] | None = None
+    before_step: Callable[[], None] | None = None
+    after_step: Callable[[], None] | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -119,6 +120,8 @@ class Trainer:
 
     def _step(self, batch: Batch) -> torch.Tensor:
         """One step of the optimizer; returns the loss, detached."""
+        if self.before_step:
+            self.before_step()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self._model(*batch.inputs)
         loss = self.loss(self.train.task, logits.float(), batch)
@@ -126,7 +129,7 @@ class Trainer:
         loss.backward()
         self.optimizer.step()
         if self.after_step:
-            self.after_step(self.network)
+            self.after_step()
         return loss.detach()
 
     def _batches(self, epoch: int) -> Iterator[Batch]:

@@ -1,8 +1,9 @@
 """Makes a trained network small: one method a file, each usable alone, none knowing Ray.
 
 distill    a student learns from a teacher's outputs
-prune      the smallest weights become zero, and stay zero
-finetune   training under a mask
-quantize   weights become few-bit integers; how few is searched on the validation split
-compress   the steps in order: prune, fine-tune, quantise, encode
+prune      weights that matter least become zero, at once or while training, and may come back meanwhile
+quantize   weights become few-bit integers or share a few values
+aware      training that sees what rounding will do
+stages     these as the stages of a recipe, with the training that each asks for
+compress   the stages in order, then an artifact
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
@@ -30,14 +31,27 @@ class DistillOptions:
 
 @dataclass(frozen=True)
 class DistillLoss:
-    """The loss for `models.training`: soft and hard labels mixed."""
+    """The loss for `models.training`: soft and hard labels mixed.
+
+    The teacher's outputs are those stored beside the shards, or those of `teacher`, asked anew for each batch.
+    """
 
     options: DistillOptions
+    teacher: nn.Module | None = None
 
     def __call__(self, task: Task, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        if batch.scores is None:
+        scores = batch.scores
+        if scores is None and self.teacher is not None:
+            with torch.no_grad():
+                scores = self.teacher(*batch.inputs)
+        if scores is None:
             raise InvalidArgumentError("distillation needs the teacher's outputs: run score first")
-        soft = task.soft_loss(logits, batch.scores, self.options.temperature)
+        if scores.shape[1:] != logits.shape[1:] and task.outputs > 1:
+            raise InvalidArgumentError(
+                f"the teacher has {list(scores.shape[1:])} outputs a row, the student {list(logits.shape[1:])}: "
+                f"both need one for each of the task's {task.outputs} classes"
+            )
+        soft = task.soft_loss(logits, scores, self.options.temperature)
         return self.options.soft * soft + (1 - self.options.soft) * task.loss(logits, batch.labels)
 
 

@@ -80,6 +80,27 @@ def input_moments(
     return {name: Moments(second / count, total / count) for name, (second, total, count) in sums.items()}
 
 
+def cross_moments(
+    network: nn.Module, reference: nn.Module, batches: Iterable[Batch], name: str
+) -> tuple[Moments, Moments]:
+    """A layer's inputs x in `network`, and z in `reference`, which has the same layers: of x x^T, and of z x^T.
+
+    The second's `mean` is that of z.
+    """
+    ours, theirs = ({name: layers_of(module)[name]} for module in (network, reference))
+    sums: list[torch.Tensor] | None = None
+    pairs = zip(seen_inputs(network, batches, ours), seen_inputs(reference, batches, theirs), strict=True)
+    for (_, x), (_, z) in pairs:
+        x, z = x.double(), z.double()
+        turned = x.transpose(1, 2)
+        parts = [turned @ x, x.sum(1), z.transpose(1, 2) @ x, z.sum(1), torch.tensor(x.shape[1])]
+        sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+    if sums is None:
+        raise InvalidArgumentError(f"no batch reached the layer of {name!r}; pass some rows of the training split")
+    own, mean, crossed, other, count = sums
+    return Moments(own / count, mean / count), Moments(crossed / count, other / count)
+
+
 @torch.no_grad()
 def seen_inputs(
     network: nn.Module, batches: Iterable[Batch], layers: dict[str, Layer]

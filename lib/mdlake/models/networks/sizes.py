@@ -15,5 +15,10 @@ def check_sizes(*sizes: object) -> None:
     """
     if not all(type(size) is int and 0 < size < 1 << 31 for size in sizes):
         raise InvalidArgumentError(f"sizes of a network are positive 32-bit integers, not {sizes}")
-    if len(sizes) > _MOST_LAYERS:
-        raise InvalidArgumentError(f"{len(sizes)} layers are more than this network takes ({_MOST_LAYERS})")
+    check_depth(len(sizes))
+
+
+def check_depth(layers: int) -> None:
+    """Refuses more layers than could be made in reasonable time."""
+    if layers > _MOST_LAYERS:
+        raise InvalidArgumentError(f"{layers} layers are more than this network takes ({_MOST_LAYERS})")

@@ -1,0 +1,35 @@
+"""Multiplications and additions (MACs) of one forward pass, by the layers that do nearly all of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mdlake.shrink.curvature import evaluating
+from mdlake.shrink.inputs import Layer, layers_of
+
+
+def macs(network: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> int:
+    """The MACs of Linear and Conv2d for `example_inputs`, without biases; of one row if that has one row."""
+    return sum(macs_by_layer(network, example_inputs).values())
+
+
+@torch.no_grad()
+def macs_by_layer(network: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> dict[str, int]:
+    """The same for each layer, by the name of its weight."""
+    found: dict[str, int] = {}
+
+    def watch(name: str, layer: Layer) -> torch.utils.hooks.RemovableHandle:
+        def hook(module: nn.Module, args: object, output: torch.Tensor) -> None:
+            found[name] = found.get(name, 0) + output.numel() * (layer.weight.numel() // len(layer.weight))
+
+        return layer.register_forward_hook(hook)
+
+    handles = [watch(name, layer) for name, layer in layers_of(network).items()]
+    try:
+        with evaluating(network):
+            network(*example_inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
