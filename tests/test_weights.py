@@ -163,5 +163,7 @@ def test_lanes_are_not_more_than_a_row_has_or_symbols_pay_for() -> None:
         frequencies[0, :2] = 2048
         coded = rans_rows.encode_rows(np.ones(rows * length, np.uint8), length, tables, frequencies)
         assert 1 << coded.tables[0] == lanes
-        symbols = rans_rows.decode_rows(coded.tables, coded.words, tables, 1, rows * length, length)
+        decoder, symbols = rans_rows.RowDecoder(coded.tables, coded.words, 1), np.zeros(rows * length, np.uint8)
+        decoder.take(tables, length, symbols)
+        decoder.finish()
         assert bool((symbols == 1).all())

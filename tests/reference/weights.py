@@ -20,7 +20,8 @@ def weights(place: Place) -> Values:
     planes = Reader(bytes(place.child(Kind.U8, rest)))
     others = iter(place.child(Kind.U16, rare))
     check(max(of) < tables and max(zeros) <= low, "rows")
-    symbols = symbols_of(head, words, [(table, size) for table, size in zip(of, sizes, strict=True)], tables)
+    found, symbols = symbols_of(head, words, list(zip(of, sizes, strict=True)), tables)
+    check(base - 1 + max(found) < 1 << bits, "a symbol of a table")
     values = []
     for row, size, zero in zip(symbols, sizes, zeros, strict=True):
         stretches = (min(4096, size - start) for start in range(0, size, 4096))
@@ -35,7 +36,8 @@ def weights(place: Place) -> Values:
     return values
 
 
-def symbols_of(head: bytes, words: bytes, rows: list[tuple[int, int]], tables: int) -> list[list[int]]:
+def symbols_of(head: bytes, words: bytes, rows: list[tuple[int, int]], tables: int) -> tuple[set[int], list[list[int]]]:
+    """The symbols that tables have, and those of each row."""
     check(head[0] <= 6, "lanes")
     number, bits = 1 << head[0], Bits(head[1:])
     sizes = [less + 1 for less in bits.integers(tables)]
@@ -48,7 +50,7 @@ def symbols_of(head: bytes, words: bytes, rows: list[tuple[int, int]], tables: i
     symbols = [[lanes[place % number].symbol(found[table]) for place in range(size)] for table, size in rows]
     for lane in lanes:
         lane.end()
-    return symbols
+    return {symbol for table in found for symbol in table.symbols}, symbols
 
 
 class Shared(Lane):

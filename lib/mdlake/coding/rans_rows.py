@@ -58,33 +58,44 @@ def encode_rows(
     return CodedRows(head, words[start:].astype("<u2", copy=False).view(np.uint8).data, rare[first:])
 
 
-def decode_rows(
-    tables: bytes | memoryview, words: bytes | memoryview, of: NDArray[np.uint8], number: int, count: int, length: int
-) -> NDArray[np.uint8]:
-    """The `count` symbols; `of`: the table of each row, below their `number`.
+class RowDecoder:
+    """Decodes rows in order, some at a time.
 
     Raises:
-        CorruptError, TruncatedError: the payload is none of so many symbols.
+        CorruptError, TruncatedError: the parts are no payload of `number` tables.
     """
-    if len(tables) == 0 or tables[0] >= MAX_LANES.bit_length():
-        raise CorruptError("there are no such tables of rows")
-    lanes = 1 << tables[0]
-    reader = IntegerReader(memoryview(tables)[1:])
-    distinct = reader.read(number) + 1
-    if int(distinct.max()) > ALPHABET:
-        raise CorruptError(f"a table of {distinct.max()} symbols of an alphabet of {ALPHABET}")
-    pairs, frequencies = reader.read(2 * int(distinct.sum()), kinds=2), np.zeros((number, ALPHABET), np.int64)
-    if not kernel.unlist_tables(distinct, pairs.reshape(-1, 2), frequencies) or reader.rest().size:
-        raise CorruptError("a table names a symbol that there is not, or does not have all slots")
-    data = np.frombuffer(words, np.uint8)
-    size = data.size - 4 * lanes
-    if size < 0:
-        raise TruncatedError(f"{data.size} bytes for the states of {lanes} lanes")
-    states = np.frombuffer(words, "<u4", lanes, size).astype(np.uint32)
-    cells, symbols = np.empty(number << kernel.BITS, np.uint32), np.empty(count, np.uint8)
-    kernel.fill_decode_tables(frequencies, cells)
-    used = kernel.decode(data, size, length, of, cells, states, symbols, expanding.FITS)
-    if used != size or bool((states != kernel.START).any()):
-        fault = TruncatedError if used < 0 or used > size else CorruptError
-        raise fault(f"the lanes of {count} symbols do not end where their {size} bytes of words do")
-    return symbols
+
+    def __init__(self, tables: bytes | memoryview, words: bytes | memoryview, number: int) -> None:
+        if len(tables) == 0 or tables[0] >= MAX_LANES.bit_length():
+            raise CorruptError("there are no such tables of rows")
+        lanes = 1 << tables[0]
+        reader = IntegerReader(memoryview(tables)[1:])
+        distinct = reader.read(number) + 1
+        if int(distinct.max()) > ALPHABET:
+            raise CorruptError(f"a table of {distinct.max()} symbols of an alphabet of {ALPHABET}")
+        pairs, frequencies = reader.read(2 * int(distinct.sum()), kinds=2), np.zeros((number, ALPHABET), np.int64)
+        if not kernel.unlist_tables(distinct, pairs.reshape(-1, 2), frequencies) or reader.rest().size:
+            raise CorruptError("a table names a symbol that there is not, or does not have all slots")
+        self._data = np.frombuffer(words, np.uint8)
+        self._size = self._data.size - 4 * lanes
+        if self._size < 0:
+            raise TruncatedError(f"{self._data.size} bytes for the states of {lanes} lanes")
+        self.largest = int(np.flatnonzero(frequencies.any(axis=0))[-1])
+        """The largest symbol of any table."""
+        self._states = np.frombuffer(words, "<u4", lanes, self._size).astype(np.uint32)
+        self._cells = np.empty(number << kernel.BITS, np.uint32)
+        kernel.fill_decode_tables(frequencies, self._cells)
+        self._at = 0
+
+    def take(self, tables: NDArray[np.uint8], length: int, symbols: NDArray[np.uint8]) -> None:
+        """Fills `symbols` with the next rows of `length`; `tables`: of each row, below their number."""
+        state = self._cells, self._states
+        self._at = kernel.decode(self._data, self._at, self._size, length, tables, *state, symbols, expanding.FITS)
+        if self._at < 0:
+            raise TruncatedError(f"{self._size} bytes of words are too few")
+
+    def finish(self) -> None:
+        """Checks that the words end here."""
+        if self._at != self._size or bool((self._states != kernel.START).any()):
+            fault = TruncatedError if self._at > self._size else CorruptError
+            raise fault(f"the lanes do not end where their {self._size} bytes of words do")

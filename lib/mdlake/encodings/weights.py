@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdlake.coding.clustering import merged
-from mdlake.coding.rans_rows import MAX_TABLES, decode_rows, encode_rows
+from mdlake.coding.rans_rows import MAX_TABLES, RowDecoder, encode_rows
 from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Kind, Reader, Shape, Stream, Writer
 from mdlake.errors import CorruptError
@@ -31,6 +31,8 @@ MAX_TOP = 16
 _SYMBOLS = 255
 _LOOKED_AT, _COUNTED, _ALL_ROWS = 1 << 14, 1 << 20, 64
 _RARE = 14
+_AT_ONCE = 1 << 18
+"""Symbols that are decoded before they are made values: about what a core's own cache holds."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,23 @@ class Weights(Encoding):
             raise CorruptError(f"a row has table {tables.max()} of {self.tables}, {zeros.max()} zeros of {low} bits")
         if self.rest != kernel.rest_bytes(shape.count, self.length, low, zeros):
             raise CorruptError(f"{self.rest} bytes are not the low bits of {shape.count} values")
-        symbols = decode_rows(self.head, self.words, tables, self.tables, shape.count, self.length)
+        decoder = RowDecoder(self.head, self.words, self.tables)
         limit = 1 << (8 * shape.kind.width - 1 - low)
-        if max(int(rare.max(initial=0)), self.base + int(symbols.max()) - 1) >= limit:
+        if max(int(rare.max(initial=0)), self.base + decoder.largest - 1) >= limit:
             raise CorruptError(f"a top is not below {limit}")
         bits = np.empty(shape.count, shape.kind.unsigned.dtype)
-        if kernel.join(symbols, rest, self.length, low, self.base, zeros, rare, bits) != self.rare:
-            raise CorruptError(f"there are not {self.rare} values whose tops are rare")
+        step = max(_AT_ONCE // self.length, 1)
+        scratch = np.empty(min(step * self.length, shape.count), np.uint8)
+        at = found = 0
+        for row in range(0, len(tables), step):
+            some = bits[row * self.length : (row + step) * self.length]
+            of, symbols = tables[row : row + step], scratch[: len(some)]
+            decoder.take(of, self.length, symbols)
+            fields = self.length, low, self.base, zeros[row : row + step]
+            at, found = kernel.join(symbols, rest, at, *fields, rare, found, some)
+        decoder.finish()
+        if found != self.rare:
+            raise CorruptError(f"there are {found} values whose tops are rare, not {self.rare}")
         return bits.view(shape.kind.dtype)
 
     def write(self, writer: Writer) -> None:

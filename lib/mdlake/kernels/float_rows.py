@@ -144,13 +144,16 @@ def write_planes(kept, count, width, out, at):
 
 
 @njit(cache=True, nogil=True)
-def join(symbols, rest, length, low, base, zeros, rare, bits):
-    """The inverse of `split`; the tops of symbols 0 are the next of `rare`. Returns how many there are."""
+def join(symbols, rest, at, length, low, base, zeros, rare, found, bits):
+    """The inverse of `split`, planes from rest[at] on; the tops of symbols 0 are rare[found] and those behind it.
+
+    Returns where it has come to in both.
+    """
     one = bits.dtype.type(1)
     sign = bits.dtype.type(8 * bits.itemsize - 1)
     shift, first = bits.dtype.type(low), bits.dtype.type(base) - one
     kept = np.empty(STRETCH, bits.dtype)
-    at, found = uint64(0), 0
+    at = uint64(at)
     for row in range(zeros.size):
         zero = bits.dtype.type(zeros[row])
         mask, place = (one << (shift - zero)) - one, shift - zero
@@ -172,7 +175,7 @@ def join(symbols, rest, length, low, base, zeros, rare, bits):
                         bits[start + i] = value | (top << shift)
                         found += 1
             start += count
-    return found
+    return at, found
 
 
 @njit(cache=True, nogil=True)

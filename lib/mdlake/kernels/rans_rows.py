@@ -182,11 +182,10 @@ def encode(symbols, length, tables, reciprocals, ranges, states, words, rare):
 
 
 @njit(cache=True, nogil=True)
-def decode(data, size, length, tables, cells, states, symbols, expanding):
-    """Fills the rows of symbols from the first `size` bytes of data, which has two bytes a lane behind them.
+def decode(data, at, size, length, tables, cells, states, symbols, expanding):
+    """Fills the rows of symbols from data[at:size], behind which there are two bytes a lane and more.
 
-    `expanding`: by `kernels.expanding`, where all lanes take part. Returns how many bytes were read, -1 if there are
-    not enough.
+    `expanding`: by `kernels.expanding`, where all lanes take part. Returns where it has come to, -1 if it has no more.
     """
     lanes = uint64(states.size)
     expanding = expanding and lanes % uint64(LANES) == uint64(0)
@@ -194,7 +193,7 @@ def decode(data, size, length, tables, cells, states, symbols, expanding):
     found, ahead, need = np.empty(lanes, np.uint32), np.empty(lanes, np.uint32), np.empty(lanes, np.uint8)
     from_, into = uint64(data.ctypes.data), uint64(symbols.ctypes.data)
     of, all_cells = uint64(states.ctypes.data), uint64(cells.ctypes.data)
-    at = uint64(0)
+    at = uint64(at)
     for row in range(tables.size):
         base = uint32(tables[row]) << shift
         end = uint64(min((row + 1) * length, symbols.size))
