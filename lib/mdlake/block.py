@@ -307,7 +307,7 @@ class _Streams:
     def __init__(self, chains: list[tuple[Shape, Chain]], known: Known | None, length: int) -> None:
         self._chains = chains
         self._known = known
-        self._valid = np.ones(length, bool)
+        self._valid = np.ones(length if known else 0, bool)
         self._at = 0
 
     def take(self, kind: Kind, count: int | None, role: str) -> Stream:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mdlake.block import assemble, encode_values
+from mdlake.block import EFFORTS, assemble, encode_values
 from mdlake.encodings.bit_fields import BitPack
 from mdlake.encodings.chain import Chain
 from mdlake.encodings.coded import Rans
@@ -19,7 +19,7 @@ from mdlake.streams import bits_of, kind_of, numbers
 
 SEARCHED_BELOW = 1 << 16
 """Arrays of fewer values are searched at the effort `max`, whatever they are."""
-_LOOKED_AT = 4096
+_LITTLE, _LOOKED_AT = 4096, 1024
 _SAME, _DISTINCT = 16, 8
 _SHORTEST_ROW = 64
 _CODED = 1 << 12
@@ -42,23 +42,30 @@ def encode_weights(values: np.ndarray, row: int = 0, effort: str = "default") ->
     native = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     if kind_of(native) not in MANTISSA:
         raise InvalidArgumentError(f"weights are floats, or uint16 patterns of bfloat16, not {values.dtype}")
-    block = assemble(len(native), [(Shape.of(native), _quick(native, row))])
-    if len(native) < SEARCHED_BELOW if effort == "max" else len(native) > _LOOKED_AT and not _is_noise(native):
+    if effort not in EFFORTS:
+        raise InvalidArgumentError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
+    block = _block(native, _quick(native, row))
+    if len(block) > native.nbytes:
+        block = min(block, _block(native, _one_step(Plain(), native)), key=len)
+    if len(native) < SEARCHED_BELOW if effort == "max" else len(native) > _LITTLE and not _is_noise(native):
         return min(block, encode_values(native, effort), key=len)
     return block
 
 
+def _block(values: np.ndarray, chain: Chain) -> bytes:
+    return assemble(len(values), [(Shape.of(values), chain)])
+
+
 def _quick(values: np.ndarray, row: int) -> Chain:
-    plain = Chain(Plain(values.view(np.uint8).data))
     bits = bits_of(values)
     if len(values) and bits[0] == bits[-1] and bool((bits == bits[0]).all()):
         return _one_step(Constant(), values)
     encoded = Weights(_row_length(row)).encode(values)
     if encoded is None:
-        return plain
+        return _one_step(Plain(), values)
     tables, zeros, rest, tops = map(numbers, encoded[1])
     children = _few(tables), _few(zeros), Chain(Plain(rest.data)), _few(tops)
-    return min(Chain(encoded[0], children), plain, key=len)
+    return Chain(encoded[0], children)
 
 
 def _few(values: np.ndarray) -> Chain:

@@ -68,10 +68,12 @@ class Reader:
         return len(self._data) - self._at
 
     def byte(self) -> int:
-        if self._at == len(self._data):
-            raise TruncatedError("expected one more byte, found none; fetch the whole object again")
+        try:
+            value = self._data[self._at]
+        except IndexError:
+            raise TruncatedError("expected one more byte, found none; fetch the whole object again") from None
         self._at += 1
-        return self._data[self._at - 1]
+        return value
 
     def varint(self) -> int:
         value = self.byte()

@@ -48,12 +48,11 @@ def encode_rows(
     distinct, pairs = np.empty(len(frequencies), np.int64), np.empty((frequencies.size, 2), np.int64)
     pairs = pairs[: kernel.list_tables(frequencies, distinct, pairs)]
     head = bytes([lanes.bit_length() - 1]) + pack_integers(distinct - 1, pairs.reshape(-1), kinds=(1, 2))
-    reciprocals, ranges = np.empty(frequencies.size, np.uint32), np.empty(frequencies.size, np.uint32)
-    kernel.fill_encode_tables(frequencies, reciprocals, ranges)
-    states = np.full(lanes, kernel.START, np.uint32)
+    cells, states = np.empty(frequencies.size, np.uint64), np.full(lanes, kernel.START, np.uint32)
+    kernel.fill_encode_tables(frequencies, cells)
     words, rare = np.empty(symbols.size + 2 * lanes, np.uint16), np.empty(symbols.size, np.uint32)
     ahead = words[: symbols.size]
-    start, first = kernel.encode(symbols, length, tables, reciprocals, ranges, states, ahead, rare)
+    start, first = kernel.encode(symbols, length, tables, cells, states, ahead, rare, expanding.FITS)
     words[symbols.size :] = states.astype("<u4").view(np.uint16)
     return CodedRows(head, words[start:].astype("<u2", copy=False).view(np.uint8).data, rare[first:])
 
@@ -74,14 +73,14 @@ class RowDecoder:
         if int(distinct.max()) > ALPHABET:
             raise CorruptError(f"a table of {distinct.max()} symbols of an alphabet of {ALPHABET}")
         pairs, frequencies = reader.read(2 * int(distinct.sum()), kinds=2), np.zeros((number, ALPHABET), np.int64)
-        if not kernel.unlist_tables(distinct, pairs.reshape(-1, 2), frequencies) or reader.rest().size:
+        self.largest = kernel.unlist_tables(distinct, pairs.reshape(-1, 2), frequencies)
+        """The largest symbol of any table."""
+        if self.largest < 0 or reader.rest().size:
             raise CorruptError("a table names a symbol that there is not, or does not have all slots")
         self._data = np.frombuffer(words, np.uint8)
         self._size = self._data.size - 4 * lanes
         if self._size < 0:
             raise TruncatedError(f"{self._data.size} bytes for the states of {lanes} lanes")
-        self.largest = int(np.flatnonzero(frequencies.any(axis=0))[-1])
-        """The largest symbol of any table."""
         self._states = np.frombuffer(words, "<u4", lanes, self._size).astype(np.uint32)
         self._cells = np.empty(number << kernel.BITS, np.uint32)
         kernel.fill_decode_tables(frequencies, self._cells)

@@ -62,7 +62,7 @@ class Weights(Encoding):
         if kind not in MANTISSA or not 0 < count < 1 << 32:
             return None
         bits = np.ascontiguousarray(bits_of(numbers(stream)))
-        low = MANTISSA[kind] - fine_bits(kind, count) if self.low is None else self.low
+        low = MANTISSA[kind] - fine_bits(count) if self.low is None else self.low
         length = min(self.length or count, count)
         rows = -(-count // length)
         sums, zeros, symbols = np.empty(rows, np.uint64), np.empty(rows, np.uint8), np.empty(count, np.uint8)
@@ -85,10 +85,8 @@ class Weights(Encoding):
     def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
         tables, zeros, rest, rare = map(numbers, children)
         low = self.low or 0
-        if int(tables.max()) >= self.tables or int(zeros.max()) > low:
-            raise CorruptError(f"a row has table {tables.max()} of {self.tables}, {zeros.max()} zeros of {low} bits")
-        if self.rest != kernel.rest_bytes(shape.count, self.length, low, zeros):
-            raise CorruptError(f"{self.rest} bytes are not the low bits of {shape.count} values")
+        if self.rest != kernel.check_rows(shape.count, self.length, low, zeros, tables, self.tables):
+            raise CorruptError(f"{self.rest} bytes are not the low bits of {shape.count} values in such rows")
         decoder = RowDecoder(self.head, self.words, self.tables)
         limit = 1 << (8 * shape.kind.width - 1 - low)
         if max(int(rare.max(initial=0)), self.base + decoder.largest - 1) >= limit:
@@ -133,9 +131,9 @@ class Weights(Encoding):
         return f"{self.name}[{self.length}, {self.tables}]"
 
 
-def fine_bits(kind: Kind, count: int) -> int:
-    """How many bits of the mantissa are worth a place in the tables: so many that what is left fills nibbles."""
-    return 0 if count < 1 << 15 else 3 if kind is Kind.F16 else 4
+def fine_bits(count: int) -> int:
+    """How many bits of the mantissa are worth a place in the tables."""
+    return 3 if count >= 1 << 15 else 0
 
 
 def _tables(

@@ -54,6 +54,54 @@ def _generate(context, builder, signature, arguments):  # type: ignore[no-untype
     return builder.zext(builder.ctpop(builder.bitcast(need, ir.IntType(LANES))), _LONG)
 
 
+@intrinsic
+def encode_lanes(typing, states, cells, words, symbols):  # type: ignore[no-untyped-def]
+    """As `decode_lanes`, backwards: words end where `words` is; a cell, uint64, is the reciprocal << 32 | the range.
+
+    Returns how many words were written, and in the high half, a bit for each lane, which symbols have the first slots.
+    """
+    return types.uint64(states, cells, words, symbols), _generate_encode
+
+
+def _generate_encode(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    states, cells, words, symbols = arguments
+    place = builder.inttoptr(states, _INTS.as_pointer())
+    state = builder.load(place, align=4)
+    symbol = builder.zext(builder.load(builder.inttoptr(symbols, _BYTES.as_pointer()), align=1), _LONGS)
+    first = builder.insert_element(ir.Constant(_LONGS, ir.Undefined), cells, ir.Constant(_INT, 0))
+    first = builder.shuffle_vector(first, first, _all(_INTS, 0))
+    pointers = ir.VectorType(_LONG.as_pointer(), LANES)
+    found = _call(
+        builder, f"llvm.masked.gather.v{LANES}i64.v{LANES}p0", _LONGS,
+        builder.inttoptr(builder.add(first, builder.shl(symbol, _all(_LONGS, 3))), pointers),
+        ir.Constant(_INT, 8), _all(_BITS, 1), _all(_LONGS, 0),
+    )  # fmt: skip
+    cell = builder.trunc(found, _INTS)
+    frequency, start = (
+        builder.add(builder.lshr(cell, _all(_INTS, 16)), _all(_INTS, 1)),
+        builder.and_(cell, _all(_INTS, 0xFFFF)),
+    )
+    full = builder.icmp_unsigned(">=", builder.lshr(state, _all(_INTS, 20)), frequency)
+    count = builder.zext(builder.ctpop(builder.bitcast(full, _INT)), _LONG)
+    low = builder.trunc(state, _WORDS)
+    together = _call(builder, f"llvm.experimental.vector.compress.v{LANES}i16", _WORDS, low, full, _all(_WORDS, 0))
+    ones = builder.sub(builder.shl(ir.Constant(_LONG, 1), count), ir.Constant(_LONG, 1))
+    into = builder.inttoptr(builder.sub(words, builder.shl(count, ir.Constant(_LONG, 1))), _WORDS.as_pointer())
+    _call(
+        builder, f"llvm.masked.store.v{LANES}i16.p0", ir.VoidType(),
+        together, into, ir.Constant(_INT, 2), builder.bitcast(builder.trunc(ones, _INT), _BITS),
+    )  # fmt: skip
+    state = builder.select(full, builder.lshr(state, _all(_INTS, 16)), state)
+    wide = builder.mul(builder.zext(state, _LONGS), builder.lshr(found, _all(_LONGS, 32)))
+    quotient = builder.trunc(builder.lshr(wide, _all(_LONGS, 32)), _INTS)
+    short = builder.icmp_unsigned(">=", builder.sub(state, builder.mul(quotient, frequency)), frequency)
+    quotient = builder.add(quotient, builder.zext(short, _INTS))
+    gap = builder.sub(_all(_INTS, 1 << 12), frequency)
+    builder.store(builder.add(builder.add(state, start), builder.mul(quotient, gap)), place, align=4)
+    rare = builder.bitcast(builder.icmp_unsigned("==", start, _all(_INTS, 0)), _INT)
+    return builder.or_(count, builder.shl(builder.zext(rare, _LONG), ir.Constant(_LONG, 32)))
+
+
 def _all(vector: ir.VectorType, value: int) -> ir.Constant:
     return ir.Constant(vector, [value] * LANES)
 

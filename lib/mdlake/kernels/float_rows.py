@@ -97,6 +97,15 @@ def rest_bytes(count, length, low, zeros):
 
 
 @njit(cache=True, nogil=True)
+def check_rows(count, length, low, zeros, tables, number):
+    """`rest_bytes`, or -1 if a row has more than `low` zero bits, or a table that is not below `number`."""
+    for row in range(zeros.size):
+        if zeros[row] > low or tables[row] >= number:
+            return -1
+    return rest_bytes(count, length, low, zeros)
+
+
+@njit(cache=True, nogil=True)
 def split(bits, length, low, base, zeros, symbols, rest):
     """Fills the symbols (uint8: top - base + 1, 0 where that is not 1 to 255) and the planes of the rest."""
     one = bits.dtype.type(1)

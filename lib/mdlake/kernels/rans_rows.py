@@ -10,10 +10,10 @@ Loops over the lanes of a step are short and do one thing each, so that LLVM tur
 import numpy as np
 from numba import njit, uint8, uint16, uint32, uint64
 
-from mdlake.kernels.expanding import LANES, decode_lanes
+from mdlake.kernels.expanding import LANES, decode_lanes, encode_lanes
 from mdlake.kernels.histogram import quantize
 
-COMPILED_IN = "d52d0a2ace4e9081"
+COMPILED_IN = "a90a0f4b4df95ae2"
 
 START = 1 << 16
 BITS = 12
@@ -86,36 +86,40 @@ def list_tables(frequencies, distinct, pairs):
 
 @njit(cache=True, nogil=True)
 def unlist_tables(distinct, pairs, frequencies):
-    """The inverse of `list_tables`, into zeroed frequencies; returns whether each table is one."""
-    at = 0
+    """The inverse of `list_tables`, into zeroed frequencies; returns the largest symbol, -1 if they are no tables."""
+    at, largest = 0, 0
     for table in range(distinct.size):
         symbol, slots = -1, 0
         for _ in range(distinct[table]):
             symbol += 1 + pairs[at, 0]
             slots += 1 + pairs[at, 1]
             if symbol > 255 or slots > SLOTS:
-                return False
+                return -1
             frequencies[table, symbol] = 1 + pairs[at, 1]
             at += 1
         if slots != SLOTS:
-            return False
-    return True
+            return -1
+        largest = max(largest, symbol)
+    return largest
 
 
 @njit(cache=True, nogil=True)
-def fill_encode_tables(frequencies, reciprocals, ranges):
-    """As in `kernels.rans`, for frequencies [tables, 256]; a symbol without slots has those of symbol 0."""
+def fill_encode_tables(frequencies, cells):
+    """cells[table * 256 + symbol] = 2**32 // frequency, in 32 bits, << 32 | (frequency - 1) << 16 | first slot.
+
+    A symbol without slots has those of symbol 0.
+    """
     for table in range(frequencies.shape[0]):
         first = 0
         for symbol in range(256):
             at = table * 256 + symbol
             frequency = frequencies[table, symbol]
             if frequency:
-                reciprocals[at] = uint32(min((np.int64(1) << 32) // frequency, (np.int64(1) << 32) - 1))
-                ranges[at] = uint32(((frequency - 1) << 16) | first)
+                reciprocal = min((np.int64(1) << 32) // frequency, (np.int64(1) << 32) - 1)
+                cells[at] = (uint64(reciprocal) << uint64(32)) | uint64(((frequency - 1) << 16) | first)
                 first += frequency
             else:
-                reciprocals[at], ranges[at] = reciprocals[table * 256], ranges[table * 256]
+                cells[at] = cells[table * 256]
 
 
 @njit(cache=True, nogil=True)
@@ -131,53 +135,64 @@ def fill_decode_tables(frequencies, cells):
 
 
 @njit(cache=True, nogil=True)
-def encode(symbols, length, tables, reciprocals, ranges, states, words, rare):
+def encode(symbols, length, tables, cells, states, words, rare, expanding):
     """Encodes the rows backwards; their words end where `words` does. Returns where they begin.
 
     The places of symbols that were coded by the slots of symbol 0, which are the first, end where `rare` does, uint32;
-    it returns where these begin as well.
+    it returns where these begin as well. `expanding` as in `decode`.
     """
     lanes = uint64(states.size)
+    expanding = expanding and lanes % uint64(LANES) == uint64(0)
     bits_left, slots = uint32(32 - BITS), uint32(SLOTS)
-    reciprocal, cells = np.empty(lanes, np.uint32), np.empty(lanes, np.uint32)
+    found = np.empty(lanes, np.uint64)
     low, full = np.empty(lanes, np.uint16), np.empty(lanes, np.uint8)
+    from_, into = uint64(symbols.ctypes.data), uint64(words.ctypes.data)
+    of, all_cells = uint64(states.ctypes.data), uint64(cells.ctypes.data)
     at, last = uint64(words.size), uint64(rare.size)
     for row in range(tables.size - 1, -1, -1):
-        base = uint32(tables[row]) * uint32(256)
+        base = uint64(tables[row]) * uint64(256)
         begin, end = uint64(row * length), uint64(min((row + 1) * length, symbols.size))
         steps = (end - begin + lanes - uint64(1)) // lanes
         while steps:
             steps -= uint64(1)
             start = begin + steps * lanes
             count = min(lanes, end - start)
+            if expanding and count == lanes:
+                lane = lanes
+                while lane:
+                    lane -= uint64(LANES)
+                    some, table, to = from_ + start + lane, all_cells + uint64(8) * base, into + uint64(2) * at
+                    done = encode_lanes(of + uint64(4) * lane, table, to, some)  # pyright: ignore
+                    at -= done & uint64(0xFFFFFFFF)
+                    missing = done >> uint64(32)
+                    if missing:
+                        for k in range(LANES):
+                            place = uint64(LANES - 1 - k)
+                            if (missing >> place) & uint64(1):
+                                last -= uint64(1)
+                                rare[last] = uint32(start + lane + place)
+                continue
             for lane in range(count):
-                symbol = base + uint32(symbols[start + lane])
-                reciprocal[lane] = reciprocals[symbol]
-                cells[lane] = ranges[symbol]
-            missing = uint32(0)
+                found[lane] = cells[base + uint64(symbols[start + lane])]
             for lane in range(count):
-                state, cell = states[lane], cells[lane]
+                state, cell = states[lane], uint32(found[lane])
                 frequency = (cell >> uint32(16)) + uint32(1)
                 over = (state >> bits_left) >= frequency
                 low[lane] = uint16(state)
                 full[lane] = over
                 state = state >> uint32(16) if over else state
                 # The reciprocal is rounded down: the quotient may be one short.
-                quotient = uint32((uint64(state) * uint64(reciprocal[lane])) >> uint64(32))
+                quotient = uint32((uint64(state) * (found[lane] >> uint64(32))) >> uint64(32))
                 short = state - quotient * frequency >= frequency
                 quotient = quotient + uint32(1) if short else quotient
                 states[lane] = state + (cell & uint32(0xFFFF)) + quotient * (slots - frequency)
-                missing += uint32((cell & uint32(0xFFFF)) == uint32(0))
             for k in range(count):
                 lane = count - uint64(1) - uint64(k)
                 words[at - uint64(1)] = low[lane]  # overwritten by the next one unless the state was full
                 at -= uint64(full[lane])
-            if missing:
-                for k in range(count):
-                    lane = count - uint64(1) - uint64(k)
-                    if not cells[lane] & uint32(0xFFFF):
-                        last -= uint64(1)
-                        rare[last] = uint32(start + lane)
+                if not found[lane] & uint64(0xFFFF):
+                    last -= uint64(1)
+                    rare[last] = uint32(start + lane)
     return at, last
 
 
