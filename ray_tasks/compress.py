@@ -45,6 +45,7 @@ _KEPT = "artifacts/candidates"
 
 @dataclass(frozen=True)
 class CompressOptions(CommonOptions):
+    max_bytes: int = option(0, "bytes of the artifact at most; the best within them is taken, whatever it drops")
     max_drop: float = option(
         -1.0, "score (AUC or accuracy) that may be lost on the validation split; default: the recipe's"
     )
@@ -84,7 +85,7 @@ def compress(options: CompressOptions) -> dict[str, Any]:
             candidates += found
             for candidate in found:
                 _say_candidate(candidate, tasks[0].data.floor)
-    best = choose(candidates, tasks[0].data.floor)
+    best = choose(candidates, tasks[0].data.floor, options.max_bytes)
     store.put(ARTIFACT, best.data)
     record = write_record(
         store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), stages=best.name, bits=best.bits,
@@ -114,7 +115,8 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
         DistillLoss(recipe.distill),
         score_of(student["validation"]) - steps.max_drop,
     )
-    mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill))
+    budget = {"max_bytes": options.max_bytes} if options.max_bytes else {}
+    mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill), **budget)
     begun: dict[Stage, list[Attempt]] = {}
     for attempt in attempts(steps):
         begun.setdefault(attempt[0], []).append(attempt)

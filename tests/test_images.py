@@ -23,7 +23,7 @@ from mdlake.models.batches import Held, Share, Source, ordered_batches, training
 from mdlake.models.bundle import Model, load_bundle, save_bundle
 from mdlake.models.images import ImageOptions, ImageSpec
 from mdlake.models.inputs import fit_inputs, inputs_from_json
-from mdlake.models.networks import build_network
+from mdlake.models.networks import build_network, count_parameters
 from mdlake.models.schemes import Codebook
 from mdlake.models.scoring import ScoreTask, logits_of, score_file
 from mdlake.models.shards import open_shards
@@ -32,6 +32,7 @@ from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
 from mdlake.shrink.compress import CompressOptions, attempts, compress
 from mdlake.shrink.distill import DistillLoss, DistillOptions
 from mdlake.shrink.stages import Data
+from mdlake.shrink.structured.macs import macs
 
 SHAPE = (1, 16, 16)
 SPEC, TASK = ImageSpec("image", SHAPE), ClassTask("label", 3)
@@ -207,6 +208,55 @@ def test_a_network_of_images_is_trained_scored_pruned_shared_and_packed(tmp_path
     assert all(len(p.unique()) <= 7 for p in loaded.module.parameters())
     assert len(found.data) < 4 * total / 6
     assert compress(dense, [attempt], data)[0].data == found.data
+
+
+def test_rounding_by_rate_needs_no_training_and_finds_the_price(tmp_path: Path) -> None:
+    """The price of a bit is searched so that the score stays at the floor; a lower floor gives fewer bytes."""
+    train, validation = source(tmp_path / "train", 900), source(tmp_path / "validation", 300, 1)
+    dense = model()
+    list(Trainer(dense.module, train, validation, TRAINING, hard_loss).run())
+    before = {name: tensor.clone() for name, tensor in dense.module.state_dict().items()}
+    data = Data(train, validation, hard_loss)
+    whole, sizes = data.measure(dense.module), []
+    (attempt,) = attempts(CompressOptions([{"use": "rate", "rows": 800}]))
+    for drop in (0.005, 0.1):
+        (found,) = compress(dense, [attempt], replace(data, floor=whole - drop))
+        loaded = parse_artifact(found.data)
+        assert data.measure(loaded.module) == found.score >= whole - drop and not found.history
+        sizes.append(len(found.data))
+    assert sizes[1] < sizes[0] < 4 * count_parameters(dense.module) / 4
+    assert all(torch.equal(tensor, before[name]) for name, tensor in dense.module.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "stage"),
+    [
+        ("lenet_5", {"size": 16, "filters": [8, 12], "hidden": 24, "outputs": 3}, {"use": "cut", "share": 0.4}),
+        ("resnet", {"channels": 1, "widths": [8, 12], "blocks": 2, "outputs": 3}, {"use": "cut", "share": 0.5}),
+        ("mobilenet", {"channels": 1, "first": 8, "widths": [12, 16], "outputs": 3}, {"use": "cut", "share": 0.5}),
+        ("perceptron", {"inputs": 256, "hidden": [32, 16], "outputs": 3}, {"use": "factorize", "share": 0.8}),
+        ("lenet_5", {"size": 16, "filters": [8, 12], "hidden": 24, "outputs": 3}, {"use": "factorize", "share": 0.8}),
+    ],
+)
+def test_a_network_that_was_cut_or_taken_apart_is_loaded_so(
+    name: str, options: dict, stage: dict, tmp_path: Path
+) -> None:
+    train, validation = source(tmp_path / "train", 400), source(tmp_path / "validation", 200, 1)
+    torch.manual_seed(0)
+    whole = Model(name, options, SPEC, TASK, build_network(name, options), {"accuracy": 0.5})
+    data = Data(train, validation, hard_loss)
+    list(Trainer(whole.module, train, validation, TRAINING, hard_loss).run())
+    stages = [{**stage, "training": {"epochs": 1}}, {"use": "prune", "sparsity": 0.2}]
+    (found,) = compress(whole, attempts(CompressOptions(stages, training=TRAINING)), data)
+    loaded = parse_artifact(found.data)
+    assert count_parameters(loaded.module) < 0.9 * count_parameters(whole.module)
+    example = data.held[0].inputs
+    assert macs(loaded.module, example) < 0.9 * macs(whole.module, example)
+    assert data.measure(loaded.module) == found.score
+    save_bundle(open_store(str(tmp_path)), "cut.safetensors", loaded)
+    assert data.measure(load_bundle(open_store(str(tmp_path)), "cut.safetensors").module) == found.score
+    with pytest.raises(InvalidArgumentError, match="put it before the others"):
+        compress(whole, attempts(CompressOptions(list(reversed(stages)), training=TRAINING)), data)
 
 
 def test_an_archive_is_trained_from_as_its_parquet_is(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from mdlake.errors import (
 from mdlake.lake.store import open_object
 from mdlake.models.bundle import Model, assign_weights
 from mdlake.models.networks import NETWORKS, build_network
+from mdlake.models.networks.resized import resize
 from mdlake.models.schemes import Codebook, Kept, Linear
 from mdlake.models.tasks import task_from_json
 from mdlake.models.tensors import tensor_bytes
@@ -209,6 +210,8 @@ def _instantiate(
             raise InvalidArgumentError(f"the network cannot be made with the options {options}: {error}") from error
 
     module = make("meta")
+    if model_class is None:
+        resize(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     assign_weights(module, tensors)
     if any(buffer.is_meta for buffer in module.buffers()):  # buffers that are computed, not stored
         module = make("cpu")

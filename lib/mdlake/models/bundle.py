@@ -17,6 +17,7 @@ from mdlake.errors import CorruptError, InvalidArgumentError, located
 from mdlake.lake.store import Store
 from mdlake.models.inputs import Inputs, inputs_from_json
 from mdlake.models.networks import build_network
+from mdlake.models.networks.resized import resize
 from mdlake.models.tasks import Task, task_from_json
 from mdlake.models.tensors import read_tensors, write_tensors
 
@@ -60,6 +61,7 @@ def load_bundle(store: Store, path: str) -> Model:
         except (KeyError, TypeError) as error:
             raise CorruptError(f"not a model: {error!r} is missing from its metadata") from error
         module = build_network(name, options, device="meta")
+        resize(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         assign_weights(module, tensors)
     return Model(name, options, features, task, module.eval(), metrics, lineage)
 

@@ -128,7 +128,7 @@ def _models(models: Rows) -> Rows:
 def _training(rows: Rows) -> Rows:
     """Each model's newest run, oldest model first."""
     newest = {row["model"]: row["run"] for row in rows}
-    plain = ("model", "epoch", "split", "loss", "auc")
+    plain = ("model", "epoch", "split", "loss", "auc", "accuracy")
     return [{name: row[name] for name in plain} for row in rows if newest[row["model"]] == row["run"]]
 
 
@@ -147,6 +147,8 @@ def _highlights(steps: Rows, models: Rows) -> list[tuple[str, str, str]]:
     if artifact:
         first = models[0]
         found.append((_ARTIFACT, f"{artifact['smaller']:.0f}\u00d7", f"smaller than the {first['model']}"))
-        if artifact["auc"] is not None and first["auc"] is not None:
-            found.append(("AUC", f"{artifact['auc']:.4f}", f"on the test split; {first['model']}: {first['auc']:.4f}"))
+        score, title = ("auc", "AUC") if artifact["auc"] is not None else ("accuracy", "accuracy")
+        if artifact[score] is not None and first[score] is not None:
+            told = f"on the test split; {first['model']}: {first[score]:.4f}"
+            found.append((title, f"{artifact[score]:.4f}", told))
     return found

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Protocol
 
 from torch import nn
 
-from mdlake.models.batches import Batch, Source, ordered_batches
+from mdlake.errors import InvalidArgumentError
+from mdlake.models.batches import Batch, Share, Source, ordered_batches, training_batches
 from mdlake.models.bundle import Model
 from mdlake.models.metrics import score_of
 from mdlake.models.schemes import Kept
@@ -31,6 +32,13 @@ class Data:
     def held(self) -> list[Batch]:
         """The validation split."""
         return list(ordered_batches(self.validation))
+
+    def sample(self, batches: int, seed: int, size: int = 1024) -> list[Batch]:
+        """So many batches of the train split, chosen by the seed."""
+        rows = size * batches
+        return list(
+            training_batches(self.train, Share(), batch_size=size, steps=batches, seed=seed, epoch=0, buffer_rows=rows)
+        )
 
     def measure(self, module: nn.Module) -> float:
         """The score on the validation split."""
@@ -76,6 +84,13 @@ class Making:
             seen.load_state_dict(best)
         seen.eval()
         self._remember(trainer.progress.history)
+
+    def need_whole(self, stage: str) -> None:
+        """Refuses a stage that changes the layers after one that chose single weights or their values."""
+        if self.masks or self.schemes:
+            raise InvalidArgumentError(
+                "this stage changes the layers themselves: put it before the others", stage=stage
+            )
 
     def _remember(self, history: list[dict[str, Any]]) -> None:
         """Epochs, steps and seconds count on from those of earlier stages."""

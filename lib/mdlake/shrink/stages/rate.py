@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import ClassVar
 
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch, Share, training_batches
 from mdlake.models.schemes import Linear
 from mdlake.models.training import TrainingOptions
 from mdlake.shrink.outputs import output_curvature
@@ -22,7 +20,7 @@ from mdlake.shrink.stages.making import Data, Making
 Attempted = tuple[nn.Module, dict[str, Linear], float]
 """The rounded network, its schemes, its score."""
 
-_BIAS_BITS = 8
+_BIAS_BITS, _BATCH = 8, 1024
 _TRIES = 7
 
 
@@ -46,7 +44,7 @@ class RoundByRate:
             raise InvalidArgumentError("price is 0 or more, rows are 1 or more, and 0 < cheapest <= dearest")
 
     def run(self, making: Making, data: Data) -> None:
-        rows = list(self._rows(data))
+        rows = data.sample(-(-self.rows // _BATCH), self.training.seed, min(_BATCH, self.rows))
         task = data.train.task
         curvature = output_curvature(making.module, rows, task.loss, seed=self.training.seed)
 
@@ -78,16 +76,3 @@ class RoundByRate:
             low, high = (middle, high) if tried[2] >= floor else (low, middle)
             best = tried if tried[2] >= floor else best
         return best
-
-    def _rows(self, data: Data) -> Iterator[Batch]:
-        size = min(1024, self.rows)
-        batches = training_batches(
-            data.train,
-            Share(),
-            batch_size=size,
-            steps=-(-self.rows // size),
-            seed=self.training.seed,
-            epoch=0,
-            buffer_rows=self.training.buffer_rows,
-        )
-        yield from islice(batches, -(-self.rows // size))
