@@ -30,7 +30,10 @@ from mdlake.models.networks.tabular_mlp import TabularMlp, TabularMlpOptions
 from mdlake.models.schemes import Linear, Plain
 from mdlake.shrink.prune import PruneOptions, apply_masks, magnitude_masks, prunable
 from mdlake.shrink.quantize import quantize_all
+from tests.make_golden_artifact import GOLDEN, network
 from tests.tiny_models import FEATURES, delays, model_of, shards_of, write_split
+
+RESULTS = Path(__file__).parents[1] / "bench" / "results" / "models"
 
 
 @pytest.fixture(scope="module")
@@ -296,3 +299,25 @@ def test_a_constant_block_does_not_expand_without_bound(data: bytes) -> None:
     packed["levels"] = encode_values(np.zeros(1 << 20, np.int8))
     with pytest.raises(CorruptError, match=r"1048576 values, expected"):
         parse_artifact(container.pack(packed, about))
+
+
+@pytest.mark.parametrize("folder", sorted(GOLDEN.glob("artifact-*")), ids=lambda folder: folder.name)
+def test_golden_artifacts_still_decode(folder: Path) -> None:
+    expected = load_file(folder / "expected.safetensors")
+    found = load_artifact(str(folder / "network.safetensors"))
+    assert found.module.state_dict().keys() == expected.keys()
+    for name, tensor in found.module.state_dict().items():
+        assert torch.equal(tensor.view(torch.uint8), expected[name].view(torch.uint8)), name
+    given, schemes = network()
+    assert (found.features, found.task, found.metrics) == (given.features, given.task, given.metrics)
+    assert all(torch.equal(expected[name], scheme.restore()) for name, scheme in schemes.items())
+
+
+def test_the_best_lenet_that_is_kept_loads_and_is_as_small_as_told() -> None:
+    """The file of the README's figure: 266,610 parameters, 239 times smaller than as float32."""
+    path = RESULTS / "lenet_300_100.safetensors"
+    found = load_artifact(str(path))
+    assert found.network == "perceptron" and found.features.columns == ["image"]
+    parameters = sum(p.numel() for p in found.module.parameters())
+    assert parameters == 266_610 and 4 * parameters / path.stat().st_size > 220
+    assert found.module(torch.rand(3, 1, 28, 28)).shape == (3, 10)

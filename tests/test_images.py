@@ -195,7 +195,7 @@ def test_a_network_of_images_is_trained_scored_pruned_shared_and_packed(tmp_path
     assert data.measure(dense.module) > 0.85
     stages = [
         {"use": "prune", "sparsity": 0.7, "score": "lamp", "biases": True, "ramp_epochs": 2},
-        {"use": "codebook", "entries": 6},
+        {"use": "codebook", "entries": 6, "more": 0.0},
     ]
     (attempt,) = attempts(CompressOptions(stages, training=TRAINING))
     (found,) = compress(dense, [attempt], data)

@@ -286,7 +286,8 @@ def inspect_model(artifact: Annotated[str, typer.Argument(metavar="ARTIFACT")], 
         shape, counts = "x".join(map(str, part.shape)), (part.parameters, part.nonzero, part.bytes)
         rows.append((part.name, shape, part.scheme, part.chain, *(f"{n:,}" for n in counts), f"{part.bits:.2f}"))
     size = sum(part.bytes for part in parts)
-    totals = [sum(getattr(part, name) for part in parts) for name in ("parameters", "nonzero")]
+    tensors = [part for part in parts if part.scheme != artifacts.LEVELS]  # which are these tensors' own
+    totals = [sum(getattr(part, name) for part in tensors) for name in ("parameters", "nonzero")]
     heads = ("part", "shape", "scheme", "chain", "parameters", "not zero", "bytes", "bits each")
     _table(artifact, heads, rows, ("total", "", "", "", *(f"{n:,}" for n in totals), f"{size:,}", ""))
 

@@ -69,15 +69,13 @@ def value(scheme: str, fields: dict[str, Any], level: int) -> float:
 def read_levels(parts: dict[str, bytes], tensors: dict[str, Any]) -> dict[str, list[int]]:
     flat = Block.of(parts["levels"]).stream()[1]
     found: dict[str, list[int]] = {}
-    for name, (shape, scheme, fields) in tensors.items():
+    for name, (shape, _, _) in tensors.items():
         if name in found:
             continue
         rows = shape[0] if len(shape) > 1 else 1
         columns = prod(shape) // rows
-        bias = name.removesuffix(".weight") + ".bias"
-        together = (
-            len(shape) > 1 and scheme == "codebook" and tensors.get(bias) == ((rows,), "codebook", fields)
-        )  # the bias is the last column
+        bias = name.removesuffix("weight") + "bias"
+        together = name.endswith("weight") and len(shape) > 1 and bias in tensors and tensors[bias][0] == (rows,)
         width = columns + together
         matrix = [flat[r * width : (r + 1) * width] for r in range(rows)]
         flat = flat[rows * width :]

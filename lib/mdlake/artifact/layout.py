@@ -1,15 +1,13 @@
 """What the parts of an artifact are: a model as blocks and a description, and back.
 
 The description lists the tensors in the order of the network's state, each with its scheme. The small integers of all
-tensors that have some are one block, `levels`: a tensor after the other as matrices of [rows, the rest], a bias as one
-more column of its weight where both have the same codebook. Names and shapes are those of the registered network; only
-for one that is none are they in the description.
+tensors that have some are one block, `levels` (`mdlake.models.levels`). Names and shapes are those of the registered
+network; only where they are others are they in the description.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -22,6 +20,7 @@ from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, Unsup
 from mdlake.models.bundle import Model
 from mdlake.models.features import FeatureSpec
 from mdlake.models.inputs import Inputs, inputs_from_json
+from mdlake.models.levels import decode_levels, encode_levels
 from mdlake.models.networks import NETWORKS, build_network
 from mdlake.models.schemes import SCHEMES, Codebook, Kept, Plain, Shape
 from mdlake.weights import encode_weights
@@ -31,20 +30,6 @@ LEVELS = "levels"
 _VOCABULARY, _CROSS = "vocabulary:", "cross:"  # no parameter of a torch module has a colon in its name
 _VOCABULARY_TYPES = {"int64": pa.int64(), "string": pa.string()}
 Parts = Mapping[str, bytes | memoryview]
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A weight tensor as rows of levels, its bias, if it has its book, as their last column."""
-
-    weight: str
-    bias: str | None
-    rows: int
-    columns: int  # with the bias
-
-    @property
-    def size(self) -> int:
-        return self.rows * self.columns
 
 
 def lay_out(model: Model, schemes: Mapping[str, Kept], effort: str) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -60,9 +45,8 @@ def lay_out(model: Model, schemes: Mapping[str, Kept], effort: str) -> tuple[dic
             parts[part_name(name, role)] = _block(scheme, array, effort)
     levels = {name: scheme.levels for name, scheme in chosen.items() if not isinstance(scheme, Plain)}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if levels:
-        order = matrices({name: shapes[name] for name in levels}, _books(chosen))
-        parts[LEVELS] = encode_values(np.concatenate([_joined(matrix, levels) for matrix in order]), effort)
+    if filled := {name: values for name, values in levels.items() if values.size}:
+        parts[LEVELS] = encode_levels(filled)
     about = {
         "format": FORMAT,
         "network": model.network,
@@ -84,10 +68,8 @@ def read_schemes(parts: Parts, about: Mapping[str, Any], max_bytes: int) -> dict
         shapes = _shapes(about)
         described = _tensors(about, shapes)
         check_memory(sum(8 * prod(shape) for shape in shapes.values()), max_bytes)
-        books = {name: tuple(fields["book"]) for name, (kind, fields) in described.items() if kind is Codebook}
-        having = {name for name, (kind, _) in described.items() if kind.has_levels}
-        order = matrices({name: shape for name, shape in shapes.items() if name in having}, books)
-        levels = _read_levels(parts, order, shapes, max_bytes)
+        having = {name: shapes[name] for name, (kind, _) in described.items() if kind.has_levels}
+        levels = _read_levels(parts, having)
         found = {}
         for name, (kind, fields) in described.items():
             with located(tensor=name):
@@ -118,22 +100,6 @@ def read_inputs(parts: Parts, about: Mapping[str, Any], max_bytes: int) -> Input
         for name, length in about["crosses"].items()
     }
     return FeatureSpec.from_parts(about["numeric"], vocabularies, about["categories"], crosses)
-
-
-def matrices(shapes: Mapping[str, Shape], books: Mapping[str, Sequence[float]]) -> list[Matrix]:
-    """How levels are laid out. `shapes`: of the tensors that have some, in order; `books`: of those with codebooks."""
-    found, taken = [], set()
-    for name, shape in shapes.items():
-        if name in taken:
-            continue
-        bias = f"{name.removesuffix('.weight')}.bias"
-        rows = shape[0] if len(shape) > 1 else 1
-        together = len(shape) > 1 and shapes.get(bias) == (rows,) and name in books and books.get(bias) == books[name]
-        taken.add(bias if together else name)
-        size = prod(shape)
-        columns = size // rows if rows else 0
-        found.append(Matrix(name, bias if together else None, rows, columns + together))
-    return found
 
 
 def part_name(tensor: str, role: str) -> str:
@@ -196,38 +162,11 @@ def _registered_shapes(network: str, options: Mapping[str, Any]) -> dict[str, Sh
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
-def _books(schemes: Mapping[str, Kept]) -> dict[str, tuple[float, ...]]:
-    return {name: tuple(scheme.about["book"]) for name, scheme in schemes.items() if isinstance(scheme, Codebook)}
-
-
-def _joined(matrix: Matrix, levels: Mapping[str, np.ndarray]) -> np.ndarray:
-    weight = levels[matrix.weight].reshape(matrix.rows, -1)
-    parts = [weight] if matrix.bias is None else [weight, levels[matrix.bias][:, None]]
-    return np.concatenate(parts, axis=1).astype(np.int8).reshape(-1)
-
-
-def _read_levels(
-    parts: Parts, order: Sequence[Matrix], shapes: Mapping[str, Shape], max_bytes: int
-) -> dict[str, np.ndarray]:
-    """The levels of each tensor, int8 of its shape."""
-    if not order:
-        return {}
-    total = sum(matrix.size for matrix in order)
-    flat = decode_values(_part(parts, LEVELS), dtype=np.dtype(np.int8), length=total, max_bytes=max_bytes)
-    found = {}
-    for matrix, values in zip(order, _cut(flat, order), strict=True):
-        rows = values.reshape(matrix.rows, matrix.columns)
-        if matrix.bias is not None:
-            found[matrix.bias], rows = rows[:, -1].copy(), rows[:, :-1]
-        found[matrix.weight] = np.ascontiguousarray(rows).reshape(shapes[matrix.weight])
-    return found
-
-
-def _cut(flat: np.ndarray, order: Sequence[Matrix]) -> Iterator[np.ndarray]:
-    at = 0
-    for matrix in order:
-        yield flat[at : at + matrix.size]
-        at += matrix.size
+def _read_levels(parts: Parts, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+    """int8 of these shapes."""
+    filled = {name: shape for name, shape in shapes.items() if prod(shape)}
+    found = {name: np.zeros(shape, np.int8) for name, shape in shapes.items() if not prod(shape)}
+    return found | (decode_levels(_part(parts, LEVELS), filled, np.int8) if filled else {})
 
 
 def _part(parts: Parts, name: str) -> bytes | memoryview:
