@@ -107,6 +107,20 @@ def size_against_quality(rows: Rows, names: Sequence[str]) -> str:
     return _svg(alt.hconcat(*panels, spacing=50).resolve_scale(color="shared"), "size against quality")
 
 
+def candidates(rows: Rows) -> str:
+    """Bytes (log) against score: all that were tried, a line along those that nothing smaller beats."""
+    base = alt.Chart(alt.Data(values=list(rows))).encode(
+        x=alt.X("bytes:Q", title="bytes of the artifact", scale=alt.Scale(type="log", nice=False, padding=40)),
+        y=alt.Y("score:Q", title="score on the validation split", scale=alt.Scale(zero=False, padding=24)),
+    )
+    color = alt.condition("datum.front", alt.value(SERIES[0]), alt.value("var(--before)"))
+    points = base.mark_point(filled=True, size=110, opacity=1).encode(color=color)
+    front = base.transform_filter("datum.front")
+    line = front.mark_line(strokeWidth=2, color=SERIES[0], interpolate="step-after")
+    labels = front.mark_text(dy=-14, fontSize=12).encode(text="stage:N")
+    return _svg((line + points + labels).properties(width=760, height=280), "candidates")
+
+
 def training_curves(rows: Rows, names: Sequence[str]) -> str:
     """Loss and AUC (else accuracy) by epoch, a colour per model; validation solid, training dashed."""
     shown = {row["model"] for row in rows}
