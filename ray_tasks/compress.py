@@ -2,13 +2,15 @@
 
     python -m ray_tasks.compress --lake URL [--workers 2] [--ray ADDRESS]
 
-A candidate is a sparsity and a number of bits: prune, fine-tune for so many bits, search fewer, encode. All
-choices are made on the validation split; the test split is not opened. The result does not depend on the
-number of workers.
+Without a student in the recipe it is the teacher that is made small. A candidate is one combination of the options
+that the recipe's stages have, run in order, then encoded. All choices are made on the validation split; the test split
+is not opened. The result does not depend on the number of workers. Candidates that begin with the same stage are one
+task; what it found is kept until all are done, so a run that was killed repeats only tasks that had not finished.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,13 +21,14 @@ import torch
 from mdlake.lake.store import Store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import load_bundle
+from mdlake.models.metrics import score_name, score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.shards import open_shards
 from mdlake.shrink.compress import Attempt, Candidate, attempts, choose
-from mdlake.shrink.compress import CompressOptions as Steps
 from mdlake.shrink.compress import compress as compress_model
 from mdlake.shrink.distill import DistillLoss
+from mdlake.shrink.stages import Data, Stage
 from ray_tasks.distill import DISTILLED
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_models, record_training
@@ -34,31 +37,37 @@ from ray_tasks.recipe import load_recipe
 from ray_tasks.score import RECORD as SCORES
 from ray_tasks.session import connected
 from ray_tasks.show import reported, say
+from ray_tasks.train import TEACHER
 
 ARTIFACT, RECORD = "artifacts/student.safetensors", "artifacts/student.json"
+_KEPT = "artifacts/candidates"
 
 
 @dataclass(frozen=True)
 class CompressOptions(CommonOptions):
-    max_drop: float = option(-1.0, "AUC that may be lost on the validation split; default: the recipe's")
+    max_drop: float = option(
+        -1.0, "score (AUC or accuracy) that may be lost on the validation split; default: the recipe's"
+    )
 
 
 @dataclass(frozen=True)
 class CompressTask:
-    """One candidate; small, since the model and the rows are read where the work is done."""
+    """Candidates that begin alike; small, since the model and the rows are read where the work is done.
+
+    `kept`: where in the store what was found is kept.
+    """
 
     store: Store
     model: str
-    attempt: Attempt
-    steps: Steps
-    train: Source
-    validation: Source
-    loss: DistillLoss
-    floor: float
+    attempts: tuple[Attempt, ...]
+    data: Data
+    effort: str
+    seed: int
+    kept: str
 
     @property
     def name(self) -> str:
-        return f"sparsity {self.attempt.sparsity} bits {self.attempt.bits}"
+        return str(self.attempts[0][0])
 
 
 def compress(options: CompressOptions) -> dict[str, Any]:
@@ -69,26 +78,29 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     if done:
         say("compress", f"the artifact is there already: {done['bytes']} bytes")
         return done
-    candidates = []
+    candidates: list[Candidate] = []
     with connected(options.ray, options.workers):
-        for candidate in RayEngine(options.workers).map(run_candidate, tasks):
-            candidates.append(candidate)
-            _say_candidate(candidate, tasks[0].floor)
-    best = choose(candidates, tasks[0].floor)
+        for found in RayEngine(options.workers).map(run_task, tasks):
+            candidates += found
+            for candidate in found:
+                _say_candidate(candidate, tasks[0].data.floor)
+    best = choose(candidates, tasks[0].data.floor)
     store.put(ARTIFACT, best.data)
     record = write_record(
-        store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), sparsity=best.attempt.sparsity, bits=best.bits,
-        nonzero=best.nonzero, auc=best.auc,
+        store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), stages=best.name, bits=best.bits,
+        nonzero=best.nonzero, score=best.score,
     )  # fmt: skip
     _record_statistics(options, tasks[0], best, mark)
-    say("compress", f"{ARTIFACT}: {len(best.data)} bytes, AUC {best.auc:.4f} on validation")
+    store.delete([task.kept for task in tasks])
+    say("compress", f"{ARTIFACT}: {len(best.data)} bytes, a score of {best.score:.4f} on validation")
     return record
 
 
 def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
-    """A task per sparsity, and the fingerprint of what they make."""
+    """A task for each way to begin, and the fingerprint of what they make."""
     recipe, store = load_recipe(options.recipe), options.store
-    student = need_record(store, f"checkpoints/{DISTILLED}/record.json", "distill")
+    name, step = (DISTILLED, "distill") if recipe.student else (TEACHER, "train")
+    student = need_record(store, f"checkpoints/{name}/record.json", step)
     scores = need_record(store, SCORES, "score")
     steps = recipe.compress
     if options.max_drop >= 0:
@@ -96,47 +108,59 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
     steps = replace(steps, training=replace(steps.training, seed=options.seed))
     model, url = load_bundle(store, student["model"]), store.url_of(scores["folder"])
     soft = open_shards(url, storage_options(url))
-    task = CompressTask(
-        store,
-        student["model"],
-        Attempt(0.0, 8),
-        steps,
+    data = Data(
         Source(options.split("train"), model.features, model.task, soft),
         Source(options.split("validation"), model.features, model.task),
         DistillLoss(recipe.distill),
-        (student["validation"]["auc"] or 0.0) - steps.max_drop,
+        score_of(student["validation"]) - steps.max_drop,
     )
     mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill))
-    return [replace(task, attempt=attempt) for attempt in attempts(steps)], mark
+    begun: dict[Stage, list[Attempt]] = {}
+    for attempt in attempts(steps):
+        begun.setdefault(attempt[0], []).append(attempt)
+    given = data, steps.effort, options.seed
+    tasks = [
+        CompressTask(store, student["model"], tuple(alike), *given, f"{_KEPT}/{mark}-{number}.json")
+        for number, alike in enumerate(begun.values())
+    ]
+    return tasks, mark
 
 
-def run_candidate(task: CompressTask) -> Candidate:
+def run_task(task: CompressTask) -> list[Candidate]:
+    """The candidates of the task: those that a killed run left, or made now."""
+    if task.store.exists(task.kept):
+        kept = json.loads(task.store.get(task.kept))
+        return [Candidate.from_json(attempt, found) for attempt, found in zip(task.attempts, kept, strict=True)]
     torch.set_num_threads(1)
-    torch.manual_seed(task.steps.training.seed)
-    model = load_bundle(task.store, task.model)
-    return compress_model(model, task.attempt, task.train, task.validation, task.steps, task.loss, task.floor)
+    torch.manual_seed(task.seed)
+    found = compress_model(load_bundle(task.store, task.model), task.attempts, task.data, task.effort)
+    task.store.put(task.kept, json.dumps([candidate.to_json() for candidate in found]).encode())
+    return found
 
 
 def _say_candidate(candidate: Candidate, floor: float) -> None:
-    attempt = candidate.attempt
-    say(
-        "compress",
-        f"sparsity {attempt.sparsity:.0%}, tuned for {attempt.bits} bits, {candidate.bits:.1f} in the mean: "
-        f"AUC {candidate.auc:.4f}, {len(candidate.data)} bytes{', over the budget' if candidate.auc < floor else ''}",
-    )
+    over = ", over the budget" if candidate.score < floor else ""
+    figures = f"{candidate.bits:.1f} bits in the mean: score {candidate.score:.4f}, {len(candidate.data)} bytes"
+    say("compress", f"{candidate.name}; {figures}{over}")
 
 
 def _record_statistics(options: CompressOptions, task: CompressTask, best: Candidate, mark: str) -> None:
     parameters = count_parameters(load_bundle(task.store, task.model).module)
-    common = {"model": "student distilled", "parameters": parameters, "split": "validation", "nonzero": best.nonzero}
-    record_models(
-        options,
-        [
-            {**common, "stage": "prune", "bits": 32.0, "bytes": best.pruned_bytes, "auc": best.pruned_auc},
-            {**common, "stage": "quantize", "bits": best.bits, "bytes": len(best.data), "auc": best.auc},
-        ],
-        run=f"compress-{mark}",
-    )
+    score = score_name(load_bundle(task.store, task.model).metrics).lower()
+    rows = [
+        {
+            "model": "student distilled",
+            "stage": report.stage,
+            "parameters": parameters,
+            "nonzero": report.nonzero,
+            "bits": report.bits,
+            "bytes": report.bytes,
+            "split": "validation",
+            score: report.score,
+        }
+        for report in best.stages
+    ]
+    record_models(options, rows, run=f"compress-{mark}")
     record_training(options, "student pruned", best.history, run=f"compress-{mark}")
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from mdlake.errors import InvalidArgumentError
+from mdlake.models.metrics import score_name, score_of
 from mdlake.models.records import find_record, need_record
 from mdlake.models.shards import open_shards
 from mdlake.shrink.distill import DistillLoss, gap_closed
@@ -55,6 +57,8 @@ def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
 
 def plan_students(options: CommonOptions, recipe: Recipe) -> list[TrainPlan]:
     """The student from soft and hard labels, and the student from hard labels."""
+    if recipe.student is None:
+        raise InvalidArgumentError("the recipe has no student: compress makes the teacher itself small")
     scores = need_record(options.store, SCORES, "score")
     alone = replace(plan_training(options, recipe, recipe.student), name=ALONE)
     url = options.store.url_of(scores["folder"])
@@ -71,10 +75,12 @@ def plan_students(options: CommonOptions, recipe: Recipe) -> list[TrainPlan]:
 
 def _say_gap(options: CommonOptions, records: dict[str, dict[str, Any]]) -> None:
     teacher = need_record(options.store, "checkpoints/teacher/record.json", "train")
-    auc = [record["validation"]["auc"] for record in (teacher, records[ALONE], records[DISTILLED])]
-    share = gap_closed(*auc)
+    measured = [record["validation"] for record in (teacher, records[ALONE], records[DISTILLED])]
+    scores = [score_of(figures) for figures in measured]
+    share = gap_closed(*scores)
     text = "the teacher is no better than the student" if share is None else f"{share:.0%} of the gap closed"
-    say("distill", "validation AUC: teacher {:.4f}, student alone {:.4f}, distilled {:.4f}; ".format(*auc) + text)
+    found = "teacher {:.4f}, student alone {:.4f}, distilled {:.4f}; ".format(*scores)
+    say("distill", f"validation {score_name(measured[0])}: {found}{text}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -18,6 +18,7 @@ from mdlake.artifact import load_artifact
 from mdlake.lake.store import Store
 from mdlake.models.batches import Source, ordered_batches
 from mdlake.models.bundle import Model, load_bundle
+from mdlake.models.metrics import score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.shards import Shards
@@ -29,8 +30,9 @@ from ray_tasks.distill import ALONE, DISTILLED
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_models
 from ray_tasks.options import CommonOptions, parse_options, storage_options
+from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
-from ray_tasks.show import reported, say
+from ray_tasks.show import quality, reported, say
 from ray_tasks.train import TEACHER
 
 RECORD = "artifacts/evaluation.json"
@@ -65,15 +67,15 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     else:
         with connected(options.ray, options.workers):
             rows = list(RayEngine(options.workers).map(run_evaluation, tasks))
-        auc = {row["model"]: row["auc"] for row in rows}
-        closed = gap_closed(auc[TEACHER], auc["student alone"], auc["student distilled"])
+        score = {row["model"]: score_of(row) for row in rows}
+        students = [score[name.replace("_", " ")] for name in (ALONE, DISTILLED) if len(score) > 2]
+        closed = gap_closed(score[TEACHER], *students) if students else None
         record = write_record(store, RECORD, mark, models=rows, gap_closed=closed)
         record_models(options, rows, run=f"evaluate-{mark}")
     for row in record["models"]:
         say(
             "evaluate",
-            f"{row['model']:<18} {row['parameters']:>9} parameters {row['bytes']:>9} bytes  "
-            f"test: AUC {row['auc']:.4f}  accuracy {row['accuracy']:.4f}",
+            f"{row['model']:<18} {row['parameters']:>9} parameters {row['bytes']:>9} bytes  test: {quality(row)}",
         )
     if record["gap_closed"] is not None:
         say("evaluate", f"distillation closed {record['gap_closed']:.0%} of the gap to the teacher")
@@ -84,9 +86,10 @@ def plan_evaluation(options: EvaluateOptions) -> tuple[list[EvaluateTask], str]:
     """A task per model, and the fingerprint of what they will find."""
     store, shards = options.store, options.split("test")
     storage = storage_options(options.lake)
+    names = (TEACHER, ALONE, DISTILLED) if load_recipe(options.recipe).student else (TEACHER,)
     records = {
         name: need_record(store, f"checkpoints/{name}/record.json", "train" if name == TEACHER else "distill")
-        for name in (TEACHER, ALONE, DISTILLED)
+        for name in names
     }
     tasks = [
         EvaluateTask(name, store, record["model"], record["bytes"], 32.0, shards, storage)

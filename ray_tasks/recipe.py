@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 from mdlake.errors import InvalidArgumentError, located
 from mdlake.models.features import FeatureSpec
 from mdlake.models.fitting import FeatureOptions
-from mdlake.models.tasks import BinaryTask
+from mdlake.models.images import ImageOptions
+from mdlake.models.inputs import Inputs
+from mdlake.models.tasks import Task, task_of
 from mdlake.models.training import TrainingOptions
 from mdlake.shrink.compress import CompressOptions
 from mdlake.shrink.distill import DistillOptions
-from mdlake.shrink.quantize import QuantizeOptions
 
 _FOLDER = Path(__file__).parent / "recipes"
 _T = TypeVar("_T")
@@ -26,21 +27,27 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """A network of the registry, what it sees (categories with their embedding widths), how it is trained."""
+    """A network of the registry, what it sees, how it is trained.
+
+    It sees numeric columns and categories with their embedding widths or, with `image`, images.
+    """
 
     network: str
-    numeric: tuple[str, ...]
-    categories: Mapping[str, int]
+    numeric: tuple[str, ...] = ()
+    categories: Mapping[str, int] = field(default_factory=dict)
     max_categories: int = 1 << 16
+    image: ImageOptions | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
     @property
-    def features(self) -> FeatureOptions:
-        return FeatureOptions(self.numeric, tuple(self.categories), self.max_categories)
+    def inputs(self) -> FeatureOptions | ImageOptions:
+        return self.image or FeatureOptions(self.numeric, tuple(self.categories), self.max_categories)
 
-    def network_options(self, spec: FeatureSpec) -> dict[str, Any]:
+    def network_options(self, spec: Inputs) -> dict[str, Any]:
         """The options of the network for what was fitted, ready for JSON."""
+        if not isinstance(spec, FeatureSpec):
+            return dict(self.options)
         return {
             "numeric": len(spec.numeric),
             "cardinalities": list(spec.cardinalities),
@@ -51,11 +58,11 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The tables of the file."""
+    """The tables of the file. Without a student, the teacher itself is compressed."""
 
-    task: BinaryTask
+    task: Task
     teacher: NetworkPlan
-    student: NetworkPlan
+    student: NetworkPlan | None
     distill: DistillOptions
     compress: CompressOptions
 
@@ -76,13 +83,12 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
     tables = dict(content)
     compress = dict(tables.pop("compress", {}))
     compress["training"] = _fill(TrainingOptions, compress.get("training", {}), "compress.training")
-    compress["quantize"] = _fill(QuantizeOptions, compress.get("quantize", {}), "compress.quantize")
     return _fill(
         Recipe,
         {
-            "task": BinaryTask(str(tables.pop("label", ""))),
+            "task": task_of(str(tables.pop("label", "")), tables.pop("classes", 0)),
             "teacher": _network(tables.pop("teacher", {}), "teacher"),
-            "student": _network(tables.pop("student", {}), "student"),
+            "student": _network(tables.pop("student"), "student") if "student" in tables else None,
             "distill": _fill(DistillOptions, tables.pop("distill", {}), "distill"),
             "compress": _fill(CompressOptions, compress, "compress"),
             **tables,
@@ -94,6 +100,8 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
 def _network(table: Mapping[str, Any], place: str) -> NetworkPlan:
     values = dict(table)
     values["numeric"] = tuple(values.get("numeric", ()))
+    if "image" in values:
+        values["image"] = _fill(ImageOptions, values["image"], f"{place}.image")
     values["training"] = _fill(TrainingOptions, values.get("training", {}), f"{place}.training")
     return _fill(NetworkPlan, values, place)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,12 @@ _console = Console(highlight=False, soft_wrap=True)
 def say(verb: str, text: str) -> None:
     """One line, prefixed by the verb."""
     _console.print(f"[bold]{verb:<9}[/bold] {text}")
+
+
+def quality(row: Mapping[str, Any]) -> str:
+    """AUC, where there is one, and accuracy."""
+    auc = "" if row.get("auc") is None else f"AUC {row['auc']:.4f}  "
+    return f"{auc}accuracy {row['accuracy']:.4f}"
 
 
 @contextmanager
@@ -38,10 +44,9 @@ class EpochLines:
         self._begun = time.monotonic()
 
     def __call__(self, model: str, row: dict[str, Any]) -> None:
-        auc = "-" if row["auc"] is None else f"{row['auc']:.4f}"
         say(
             self._verb,
             f"{model}  epoch {row['epoch']}/{self._epochs}  loss {row['train_loss']:.4f}  validation: "
-            f"loss {row['loss']:.4f}  AUC {auc}  accuracy {row['accuracy']:.4f}  "
+            f"loss {row['loss']:.4f}  {quality(row)}  "
             f"{time.monotonic() - self._begun:.0f} s",
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mdlake.models.batches import Source
-from mdlake.models.fitting import fit_features
+from mdlake.models.inputs import fit_inputs
 from mdlake.models.records import find_record
 from mdlake.models.training import hard_loss
 from ray_tasks.engine import RayEngine
@@ -19,7 +19,7 @@ from ray_tasks.figures import record_training
 from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import NetworkPlan, Recipe, load_recipe
 from ray_tasks.session import connected
-from ray_tasks.show import EpochLines, reported, say
+from ray_tasks.show import EpochLines, quality, reported, say
 from ray_tasks.training import TrainPlan, commit_training
 
 TEACHER = "teacher"
@@ -39,20 +39,20 @@ def train(options: TrainOptions) -> dict[str, Any]:
         plan = plan_training(options, recipe, recipe.teacher)
         done = find_record(plan.store, plan.record, plan.fingerprint)
         if done:
-            say("train", f"the teacher is trained already: AUC {done['validation']['auc']:.4f} on validation")
+            say("train", f"the teacher is trained already: {quality(done['validation'])} on validation")
             return done
         train_on_ray([plan], options.workers, options.gpus, EpochLines("train", plan.training.epochs))
         record = commit_training(plan)
     record_training(options, TEACHER, record["history"], run=f"train-{plan.fingerprint}")
-    say("train", f"teacher: {record['parameters']} parameters, AUC {record['validation']['auc']:.4f} on validation")
+    say("train", f"teacher: {record['parameters']} parameters, {quality(record['validation'])} on validation")
     return record
 
 
 def plan_training(options: CommonOptions, recipe: Recipe, network: NetworkPlan) -> TrainPlan:
     """Fits the features to the train split, a task per file, and puts the plan together."""
-    columns = [*network.features.columns, recipe.task.column]
+    columns = [*network.inputs.columns, recipe.task.column]
     shards, validation = options.split("train", columns), options.split("validation", columns)
-    spec = fit_features(shards, network.features, RayEngine(options.workers).map)
+    spec = fit_inputs(shards, network.inputs, RayEngine(options.workers).map)
     return TrainPlan(
         name=TEACHER,
         store=options.store,

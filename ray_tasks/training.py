@@ -50,7 +50,7 @@ class TrainPlan:
             network=self.network,
             options=self.network_options,
             features=self.train.features.to_json(),
-            label=self.train.task.label,
+            **self.train.task.to_json(),
             train=self.train.shards.fingerprint,
             validation=self.validation.shards.fingerprint,
             training=asdict(self.training),

@@ -75,7 +75,8 @@ def test_a_loss_and_another_order_are_asked_for_and_told(tmp_path: Path) -> None
     table = pa.table({"k": key, "name": [f"name {k * k}" for k in key], "a=b": random.normal(0, 1, 5000)})
     source, archive = tmp_path / "s.parquet", tmp_path / "a"
     pq.write_table(table, source)
-    ok("encode", source, archive, "--max-error", "a=b=0.01", "--reorder", "free", "--effort", "fast")
+    said = ok("encode", source, archive, "--max-error", "a=b=0.01", "--reorder", "free", "--effort", "fast")
+    assert "rows sorted in 1 of 1 block row\n" in said
     shown = " ".join(ok("inspect", archive).split())
     assert "max error 0.01" in shown and "sorted by" in shown and "order of rows" in shown
     said = ok("verify", archive, source)

@@ -36,9 +36,9 @@ training = { epochs = 2, batch_size = 256 }
 [distill]
 soft = 0.9
 [compress]
-sparsities = [0.3]
 max_drop = 0.5
 training = { epochs = 1, batch_size = 256 }
+stages = [{ use = "prune", sparsity = 0.3 }, { use = "linear", bits = [8, 5, 4] }]
 """
 
 

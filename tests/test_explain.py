@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,9 @@ from jobs.encode import record_archive
 from jobs.table_options import EncodeJobOptions
 from mdlake import block
 from mdlake.archive import encode, explain
-from mdlake.archive.explain import ColumnExplanation
+from mdlake.archive.explain import ColumnExplanation, Line
+from mdlake.archive.inspect import inspect
+from mdlake.archive.options import InspectOptions
 from mdlake.block_row import encode_row
 from mdlake.cli import app
 from mdlake.encodings import ENCODINGS
@@ -140,6 +143,46 @@ def test_an_archive_is_explained_by_its_own_search_repeated(options: dict, tmp_p
     assert all(column.repeated and column.found_bytes == column.explanation.bytes for column in found.columns)
     entries = mdlake.open(tmp_path / "a").manifest.files[0].blocks[0]
     assert [column.explanation.bytes for column in found.columns] == [entry.bytes for entry in entries]
+
+
+def test_lines_add_up(tmp_path: Path) -> None:
+    mdlake.encode(related(), tmp_path / "a", effort="max")
+    for column in mdlake.explain(tmp_path / "a").columns:
+        lines = [
+            line for line in column.lines() if line.what not in ("runner-up", "runner-up, shorter", "alone", "saved")
+        ]
+        lines.insert(0, Line(0, column.name, column.type, column.explanation.bytes))
+        inner = 0
+        for i, line in enumerate(lines):
+            under = list(takewhile(lambda other, depth=line.depth: other.depth > depth, lines[i + 1 :]))
+            children = [other for other in under if other.depth == line.depth + 1]
+            assert not children or sum(child.bytes for child in children) == line.bytes
+            names = [child.what for child in children]
+            assert len(set(names)) == len(names)
+            inner += bool(children)
+        assert inner
+
+
+def test_bounds_and_sorted_rows_are_told_and_a_report_reads_as_text(tmp_path: Path) -> None:
+    mdlake.encode(related(), tmp_path / "a", reorder="free", max_error={"noise": 0.01})
+    found = mdlake.explain(tmp_path / "a")
+    assert columns_of(found)["noise"].max_error == "0.01"
+    order = mdlake.open(tmp_path / "a").manifest.files[0].order(0)
+    assert order and not found.order_bytes
+    assert f"sorted by {', '.join(related().schema.names[i] for i in order.columns)}\n" in str(found)
+    assert all(
+        f"\n{column.name}  {column.type}  {column.explanation.bytes:,}\n" in str(found) for column in found.columns
+    )
+    mdlake.encode(related().slice(0, 0), tmp_path / "nothing")
+    with pytest.raises(InvalidArgumentError, match="no rows, so there is no block to explain"):
+        mdlake.explain(tmp_path / "nothing")
+
+
+def test_inspect_names_the_columns_in_a_chain(tmp_path: Path) -> None:
+    mdlake.encode(related(), tmp_path / "a")
+    summaries = inspect(InspectOptions(str(tmp_path / "a"))).columns
+    assert any(summary.parents == ("tip", "total") and "(total - tip)" in summary.chain for summary in summaries)
+    assert not any("parent" in summary.chain for summary in summaries)
 
 
 def test_a_block_that_the_search_does_not_find_again_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

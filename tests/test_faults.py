@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -106,9 +107,9 @@ def test_missing_objects_are_named(tmp_path: Path) -> None:
     mdlake.encode(TINY, str(tmp_path))
     (file,) = (tmp_path / "data").glob("*")
     file.unlink()
-    with pytest.raises(mdlake.StoreError, match=f"{file.name}.*does not exist"):
+    with pytest.raises(mdlake.StoreError, match=f"{file.name}.*data file is gone"):
         mdlake.open(str(tmp_path)).to_table()
-    with pytest.raises(mdlake.StoreError, match=f"{file.name}.*does not exist"):
+    with pytest.raises(mdlake.StoreError, match=f"{file.name}.*data file is gone"):
         verify(VerifyOptions(str(tmp_path)))
 
 
@@ -150,10 +151,15 @@ def test_damage_is_told_with_what_to_do(tmp_path: Path) -> None:
     damaged = bytearray(data.read_bytes())
     damaged[100] ^= 1
     data.write_bytes(damaged)
-    advice = "delete the archive and encode again, or restore the file from a backup"
+    anew = "encode the source again with --overwrite, or restore the file from a backup"
     for act in (lambda: verify(VerifyOptions(archive)), lambda: mdlake.open(archive).to_table()):
-        with pytest.raises(mdlake.CorruptError, match=f"{data.name}.*; {advice}"):
+        with pytest.raises(mdlake.CorruptError, match=f"{data.name}.*row_group 0, column 'y'.*; {anew}"):
             act()
+    data.unlink()
+    for act in (lambda: verify(VerifyOptions(archive)), lambda: mdlake.open(archive).to_table()):
+        with pytest.raises(mdlake.StoreError, match=f"{data.name}.*the archive's data file is gone; {anew}"):
+            act()
+    advice = "delete the archive and encode again, or restore the file from a backup"
     (manifest,) = (tmp_path / "archive" / MANIFESTS).glob("*")
     manifest.write_bytes(manifest.read_bytes()[:-10])
     for overwrite in (False, True):
@@ -161,6 +167,34 @@ def test_damage_is_told_with_what_to_do(tmp_path: Path) -> None:
             encode(EncodeOptions(source, archive, effort="fast", overwrite=overwrite))
     with pytest.raises(mdlake.TruncatedError, match=advice):
         mdlake.open(archive)
+
+
+@pytest.mark.parametrize("at", [100, -10], ids=["a block", "outside of the blocks"])
+def test_overwrite_encodes_anew_what_is_damaged_but_not_lost(at: int, tmp_path: Path) -> None:
+    source, archive = many_files(tmp_path / "source", 1), str(tmp_path / "archive")
+    options = EncodeOptions(source, archive, effort="fast")
+    encode(options)
+    (data,) = (tmp_path / "archive" / "data").glob("*")
+    whole = data.read_bytes()
+    damaged = bytearray(whole)
+    damaged[at] ^= 1
+    data.write_bytes(damaged)
+    with pytest.raises(mdlake.CorruptError, match="outside of its blocks" if at < 0 else "column 'y'"):
+        verify(VerifyOptions(archive, source))
+    report = encode(replace(options, overwrite=True))
+    assert (report.version, report.already_done) == (1, False) and data.read_bytes() == whole
+    assert verify(VerifyOptions(archive, source)).ok
+
+
+def test_no_archive_among_the_files_of_another(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    source, archive = many_files(tmp_path / "data" / "source", 1), tmp_path / "data" / "archive"
+    encode(EncodeOptions(source, str(archive), effort="fast"))
+    for inside in (archive / "data", archive / "data" / "x", archive / "data" / "data" / "x"):
+        with pytest.raises(mdlake.InvalidArgumentError, match=f"among the files of the archive {archive}; choose"):
+            encode(EncodeOptions(source, str(inside), effort="fast"))
+        with pytest.raises(mdlake.InvalidArgumentError, match="among the files"):
+            mdlake.encode(pa.table({"x": [1]}), inside)
 
 
 KILLED = """

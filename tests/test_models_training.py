@@ -104,10 +104,12 @@ def test_only_the_newest_and_the_best_checkpoint_are_kept(sources: tuple[Source,
     assert not list(store.list("model"))
 
 
-def test_the_best_epoch_is_the_first_of_equals_and_loss_decides_without_auc() -> None:
+def test_the_best_epoch_is_the_first_of_equals_and_loss_decides_between_equal_scores() -> None:
     rows = [(0.5, 0.8), (0.4, 0.9), (0.4, 0.9)]
-    assert best_epoch([{"epoch": n + 1, "loss": loss, "auc": auc} for n, (loss, auc) in enumerate(rows)]) == 2
-    assert best_epoch([{"epoch": n + 1, "loss": loss, "auc": None} for n, (loss, _) in enumerate(rows)]) == 2
+    for one, other in (("auc", "accuracy"), ("accuracy", "auc")):
+        found = [{"epoch": n + 1, "loss": loss, one: score, other: None} for n, (loss, score) in enumerate(rows)]
+        assert best_epoch(found) == 2
+        assert best_epoch([{**row, one: 0.9} for row in found]) == 2
 
 
 def test_a_loss_that_is_no_number_is_an_error_that_says_where(sources: tuple[Source, Source]) -> None:

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from mdlake.errors import InvalidArgumentError
 from mdlake.shrink.prune import prunable
 from mdlake.shrink.quantize.codebook import TrainedCentroids, build_codebook, k_means, shared_codebook
+from mdlake.shrink.quantize.sharing import SharingAware
 from mdlake.shrink.quantize.signs import binarize, ternarize
 from mdlake.shrink.quantize.uniform import UniformOptions, quantize_uniform
 from tests.tiny_networks import accuracy, convolutional, dense, images, points, trained
@@ -173,3 +174,34 @@ def test_convolutions_keep_their_shape() -> None:
     for weight in prunable(network).values():
         weight.copy_(quantize_uniform(weight, UniformOptions(6, granularity="channel")).restore())
     assert accuracy(network, batches) >= before - 0.05
+
+
+def test_training_that_sees_shared_values_ends_with_the_values_it_saw() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(12, 9), torch.nn.ReLU(), torch.nn.Linear(9, 3))
+    with torch.no_grad():
+        network[0].weight[torch.rand(9, 12) < 0.5] = 0.0
+    groups = [(["0.weight", "0.bias"], 5), (["2.weight", "2.bias"], 7)]
+    sharing = SharingAware(network, groups).train()
+    optimizer, rows = torch.optim.SGD(network.parameters(), 0.5), torch.randn(64, 12)
+    target = rows[:, :3].argmax(1)
+    losses = []
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(sharing(rows), target)
+        optimizer.zero_grad()
+        loss.backward()
+        assert network[0].weight.grad is not None and bool(network[0].weight.grad.any())
+        with torch.no_grad():
+            network[0].weight.grad[network[0].weight == 0] = 0.0
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+    seen, books = sharing.eval()(rows), sharing.codebooks()
+    for names, entries in groups:
+        assert all(len(books[name].centroids) == entries for name in names)
+    zero = network[0].weight == 0
+    assert bool((books["0.weight"].restore() == 0)[zero].all()) and not bool(
+        (books["0.weight"].restore() == 0)[~zero].any()
+    )
+    network.load_state_dict({name: book.restore() for name, book in books.items()})
+    assert torch.allclose(network(rows), seen, atol=2e-3)  # centroids are rounded to float16

@@ -53,10 +53,9 @@ training = { epochs = 3, batch_size = 512, learning_rate = 2e-2 }
 temperature = 1.0
 soft = 0.9
 [compress]
-sparsities = [0.1, 0.3]
 max_drop = 0.02
 training = { epochs = 1, batch_size = 512 }
-quantize = { bits = [8] }
+stages = [{ use = "prune", sparsity = [0.1, 0.3] }, { use = "linear", bits = 8 }]
 """
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,11 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch, Source, ordered_batches
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
 from mdlake.shrink.aware import FakeQuantized
-from mdlake.shrink.compress import CompressOptions, attempts, choose, compress
-from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed, soft_loss
-from mdlake.shrink.finetune import fine_tune
+from mdlake.shrink.compress import Candidate, CompressOptions, attempts, choose, compress
+from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed
 from mdlake.shrink.prune import PruneOptions, apply_masks, count_nonzero, magnitude_masks, prunable, sparsity
-from mdlake.shrink.quantize import QuantizeOptions, Weights, quantize_all, quantize_linear, search_bits, uniform_bits
+from mdlake.shrink.quantize import Weights, quantize_all, quantize_linear, search_bits, uniform_bits
+from mdlake.shrink.stages import Data, Making
 from tests.tiny_models import TASK, delays, model_of, source_of, write_split
 
 TRAINING = TrainingOptions(epochs=3, batch_size=64, learning_rate=1e-2, warmup_steps=5, embedding_decay=0.01)
@@ -67,10 +69,13 @@ def test_what_was_pruned_stays_zero_through_fine_tuning(sources: tuple[Source, S
     network = model_of(sources[0].features).module
     list(Trainer(network, *sources, TRAINING, hard_loss).run())
     masks = magnitude_masks(prunable(network), PruneOptions(0.6))
-    tuned = fine_tune(network, masks, *sources, TRAINING, hard_loss)
-    assert all(not p[~masks[name]].any() for name, p in prunable(tuned.network).items())
-    assert sparsity(tuned.network) > 0.5
-    assert max(row["auc"] for row in tuned.history) > 0.75
+    hold = partial(apply_masks, network, masks)
+    hold()
+    making = Making(replace(model_of(sources[0].features), module=network))
+    making.tune(Data(*sources, hard_loss), TRAINING, after_step=hold)
+    assert all(not p[~masks[name]].any() for name, p in prunable(network).items())
+    assert sparsity(network) > 0.5
+    assert max(row["auc"] for row in making.history) > 0.75
 
 
 def test_fine_tuning_that_only_harms_is_undone(sources: tuple[Source, Source]) -> None:
@@ -81,8 +86,12 @@ def test_fine_tuning_that_only_harms_is_undone(sources: tuple[Source, Source]) -
     def worse(task: object, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return TASK.loss(logits, 1 - batch.labels)
 
-    tuned = fine_tune(trainer.network, {}, *sources, TRAINING, worse)
-    assert all(torch.equal(before[name], tensor) for name, tensor in tuned.network.state_dict().items())
+    making = Making(replace(model_of(sources[0].features), module=trainer.network))
+    making.tune(Data(*sources, worse), TRAINING)
+    assert all(torch.equal(before[name], tensor) for name, tensor in trainer.network.state_dict().items())
+    making.tune(Data(*sources, worse), TRAINING, keep_best=False)
+    assert not all(torch.equal(before[name], tensor) for name, tensor in trainer.network.state_dict().items())
+    assert [row["epoch"] for row in making.history] == [1, 2, 3, 4, 5, 6]
 
 
 @given(
@@ -136,7 +145,7 @@ def test_the_search_takes_bits_away_down_to_the_floor() -> None:
 
 def test_a_floor_that_cannot_be_reached_is_told_by_the_measure() -> None:
     found = search_bits({"a": torch.randn(3, 3)}, lambda restored: 0.7, 0.9, 6)
-    assert (found.bits, found.auc) == ({"a": 6}, 0.7)
+    assert (found.bits, found.score) == ({"a": 6}, 0.7)
 
 
 def test_gradients_pass_rounding_and_the_forward_pass_is_that_of_the_levels(sources: tuple[Source, Source]) -> None:
@@ -159,7 +168,8 @@ def test_training_for_few_bits_beats_rounding_afterwards(sources: tuple[Source, 
     for bits in (2, None):
         network = copy.deepcopy(base.module)
         few = uniform_bits(network.state_dict(), 2)
-        fine_tune(network, {}, *sources, longer, hard_loss, few if bits else None)
+        making = Making(replace(base, module=network))
+        making.tune(Data(*sources, hard_loss), longer, FakeQuantized(network, few) if bits else None)
         network.load_state_dict({n: s.restore() for n, s in quantize_all(network.state_dict(), few, "tensor").items()})
         found.append(TASK.measure(*predict(network, ordered_batches(sources[1]))).auc or 0)
     assert found[0] > found[1]
@@ -170,19 +180,19 @@ def test_soft_labels_pull_towards_the_teacher_with_gradients_of_one_size() -> No
     gradients = []
     for temperature in (1.0, 2.0, 8.0):
         student.grad = None
-        soft_loss(student, teacher, temperature).backward()
+        TASK.soft_loss(student, teacher, temperature).backward()
         assert student.grad is not None
         gradients.append(float(student.grad))
     assert gradients == pytest.approx([-0.01 / 4] * 3, rel=1e-3)  # Hinton et al., eq. 4: the logits' distance
     at_teacher = torch.tensor([1.3], requires_grad=True)
-    soft_loss(at_teacher, torch.tensor([1.3]), 3.0).backward()
+    TASK.soft_loss(at_teacher, torch.tensor([1.3]), 3.0).backward()
     assert at_teacher.grad is not None and abs(float(at_teacher.grad)) < 1e-6
 
 
 def test_the_mix_of_soft_and_hard_is_what_the_option_says() -> None:
     logits, batch = torch.randn(9), Batch((), (torch.rand(9) > 0.5).float(), torch.randn(9))
     assert batch.scores is not None
-    hard, soft = TASK.loss(logits, batch.labels), soft_loss(logits, batch.scores, 2.0)
+    hard, soft = TASK.loss(logits, batch.labels), TASK.soft_loss(logits, batch.scores, 2.0)
     found = DistillLoss(DistillOptions(2.0, 0.7))(TASK, logits, batch)
     assert float(found) == pytest.approx(float(0.3 * hard + 0.7 * soft))
     assert float(DistillLoss(DistillOptions(2.0, 0.0))(TASK, logits, batch)) == pytest.approx(float(hard))
@@ -203,23 +213,43 @@ def test_compressing_keeps_the_budget_and_the_artifact_is_what_was_measured(sour
     trainer = Trainer(model.module, *sources, TRAINING, hard_loss)
     list(trainer.run())
     floor = (trainer.measure().auc or 0) - 0.01
-    options = CompressOptions((0.3,), training=TRAINING, quantize=QuantizeOptions((8, 4)))
-    found = [compress(model, attempt, *sources, options, hard_loss, floor) for attempt in attempts(options)]
+    stages = [{"use": "prune", "sparsity": 0.3}, {"use": "linear", "bits": [8, 4], "training": {"epochs": 2}}]
+    options, given = CompressOptions(stages, training=TRAINING), Data(*sources, hard_loss, floor)
+    found = compress(model, attempts(options), given)
+    assert [candidate.name for candidate in found] == ["prune 0.3, linear 8", "prune 0.3, linear 4"]
+    assert all([report.stage for report in candidate.stages] == candidate.name.split(", ") for candidate in found)
+    assert all(candidate.stages[-1].score == candidate.score for candidate in found)
     best = choose(found, floor)
-    assert len(best.data) == min(len(candidate.data) for candidate in found if candidate.auc >= floor)
+    assert len(best.data) == min(len(candidate.data) for candidate in found if candidate.score >= floor)
     loaded = parse_artifact(best.data)
     logits, labels = predict(loaded.module, ordered_batches(Source(sources[1].shards, loaded.features, loaded.task)))
-    assert sources[1].task.measure(logits, labels).auc == best.auc >= floor
+    assert sources[1].task.measure(logits, labels).auc == best.score >= floor
     assert count_nonzero(loaded.module) == best.nonzero
-    again = compress(model, best.attempt, *sources, options, hard_loss, floor)
+    (again,) = compress(model, [best.attempt], given)
     assert again.data == best.data
+    assert Candidate.from_json(best.attempt, json.loads(json.dumps(best.to_json()))) == best
 
 
 def test_no_candidate_within_the_budget_names_the_best(sources: tuple[Source, Source]) -> None:
-    options = CompressOptions(
-        (0.5, 0.9), training=TrainingOptions(epochs=1, batch_size=512), quantize=QuantizeOptions((8,))
-    )
+    stages = [{"use": "prune", "sparsity": [0.5, 0.9]}, {"use": "codebook", "entries": 5}]
+    options = CompressOptions(stages, training=TrainingOptions(epochs=1, batch_size=512))
     model = model_of(sources[0].features)
-    found = [compress(model, attempt, *sources, options, hard_loss, 0.99) for attempt in attempts(options)]
-    with pytest.raises(InvalidArgumentError, match=r"keeps an AUC of 0\.9900 .*the best was 0\.\d+ with 8 bits"):
+    found = compress(model, attempts(options), Data(*sources, hard_loss, 0.99))
+    with pytest.raises(InvalidArgumentError, match=r"keeps a score of 0\.9900 .*the best was 0\.\d+ with prune 0\.\d"):
         choose(found, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([], "at least one stage"),
+        ([{"use": "shrink"}], "a stage uses one of prune, cut, factorize, codebook, linear, rate, not 'shrink'"),
+        ([{"use": "prune", "share": 1}], "stage 'prune': these are not its options"),
+        ([{"use": "prune", "sparsity": 1.0}], "stage 'prune': sparsity is a share"),
+        ([{"use": "codebook", "entries": [4, 128]}], "from 1 to 127 entries, not 128"),
+        ([{"use": "linear", "bits": 9}], "bits are from 2 to 8"),
+    ],
+)
+def test_wrong_stages_are_refused_when_the_recipe_is_read(stages: list, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        CompressOptions(stages)

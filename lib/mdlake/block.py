@@ -242,7 +242,7 @@ def _open(data: bytes | memoryview) -> tuple[int, Reader]:
         )
     expected, found = int.from_bytes(view[5:HEADER_SIZE], "little"), zlib.crc32(view[HEADER_SIZE:])
     if expected != found:
-        raise CorruptError(f"checksum {found:08x} is not {expected:08x}: the block is damaged or cut; restore a copy")
+        raise CorruptError(f"checksum {found:08x} is not {expected:08x}: the block is damaged or cut")
     return expected, Reader(view[HEADER_SIZE:])
 
 

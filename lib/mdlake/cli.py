@@ -98,7 +98,7 @@ def encode(
         str | None,
         typer.Option(help="none; reversible: rows may be sorted, and come back in order; free: in any order."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an archive of another source.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Encode anew, whatever the archive holds.")] = False,
     processes: Processes = 1,
     storage: Storage = None,
     options: OptionsFile = None,
@@ -116,6 +116,8 @@ def encode(
     if report.already_done:
         print(f"already done: {report.archive} version {report.version} is this source, encoded so")
     else:
+        if chosen.reorder != "none":
+            print(f"rows sorted in {report.sorted_block_rows} of {_count(report.block_rows, 'block row')}")
         reused = f", {report.reused_tasks} of {report.tasks} tasks done before" if report.reused_tasks else ""
         repaired = f", {_count(report.repaired, 'lost data file')} repaired" if report.repaired else ""
         print(f"encoded {report.rows:,} rows to {report.archive} version {report.version}{reused}{repaired}")
@@ -229,13 +231,16 @@ def _print_explanation(options: ExplainOptions) -> None:
     from mdlake.archive.explain import explain
 
     report = explain(options)
-    place = f"block row {report.block_row} of {report.block_rows}, {report.rows:,} rows"
-    table = Table(title=f"{report.archive} version {report.version}: {place}", title_justify="left")
+    table = Table(title=report.title, title_justify="left")
     table.add_column("column, and its parts", overflow="fold")
     table.add_column("how", overflow="fold")
     table.add_column("bytes", justify="right", no_wrap=True)
     for column in report.columns:
-        table.add_row(Text(column.name, "bold"), Text(column.type), Text(f"{column.explanation.bytes:,}", "bold"))
+        table.add_row(
+            Text(column.name, "bold"),
+            Text(_typed(column.type, column.max_error)),
+            Text(f"{column.explanation.bytes:,}", "bold"),
+        )
         for line in column.lines():
             table.add_row(Text("  " * line.depth + line.what), Text(line.how), f"{line.bytes:,}")
         table.add_section()
@@ -348,7 +353,8 @@ def _console() -> Console:
     from rich.console import Console
 
     console = Console()
-    return console if console.is_terminal else Console(width=200)  # into a file or a pipe: do not squeeze
+    squeezed = not console.is_terminal and "COLUMNS" not in os.environ  # into a file or a pipe, where 80 is no width
+    return Console(width=200) if squeezed else console
 
 
 def _typed(kind: str, max_error: str) -> str:

@@ -26,7 +26,8 @@ class MdlakeError(Exception):
         self.place: dict[str, object] = place
 
     def __str__(self) -> str:
-        where = ", ".join(f"{noun} {value!r}" for noun, value in self.place.items())
+        place = {noun: value for noun, value in self.place.items() if (noun, value) != ("url", self.place.get("file"))}
+        where = ", ".join(f"{noun} {value!r}" for noun, value in place.items())
         return f"{where}: {self.message}" if where else self.message
 
     def __reduce__(self) -> tuple[object, ...]:  # keyword arguments must survive process pools

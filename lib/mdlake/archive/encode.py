@@ -23,6 +23,7 @@ from mdlake.archive.planning import (
     check_reorder,
     lost_files,
     newest_archive,
+    open_archive,
     row_group_ranges,
     select_columns,
     shared_schemas,
@@ -115,6 +116,8 @@ class EncodeReport:
     reused_tasks: int
     already_done: bool
     repaired: int = 0
+    block_rows: int = 0
+    sorted_block_rows: int = 0  # whose rows were put in another order
 
 
 def encode(options: EncodeOptions, engine: Engine | None = None, progress: Progress | None = None) -> EncodeReport:
@@ -126,7 +129,7 @@ def encode(options: EncodeOptions, engine: Engine | None = None, progress: Progr
 def plan(options: EncodeOptions, explain: bool = False) -> EncodePlan:
     """Reads the source's footers and decides the tasks; writes nothing. `explain`: tasks say why each block is so."""
     check_options(options)
-    archive = open_store(options.archive, options.storage)
+    archive = open_archive(options)
     base = newest_version(archive)
     previous = newest_archive(archive, base)
     footers = read_footers(list_parquet(options.source, options.storage), options.storage)
@@ -143,7 +146,7 @@ def plan(options: EncodeOptions, explain: bool = False) -> EncodePlan:
             )
         lost = len(lost_files(archive, previous))
         newest_source = max(footer.file.modified for footer in footers)
-        untouched = newest_source <= manifests(archive)[base].modified
+        untouched = newest_source <= manifests(archive)[base].modified and not options.overwrite
         if not lost and untouched and previous.sources == sources and previous.options == options.recorded():
             return EncodePlan(options, archive, base, schemas, sources, (), done=True)
     tasks = [
@@ -205,7 +208,7 @@ def encode_table(table: pa.Table, options: EncodeOptions) -> EncodeReport:
     check_error_bounds(kept, options)
     check_reorder(kept, options)
     table = table.select([i for i, name in enumerate(table.schema.names) if name in kept.names])
-    archive = open_store(options.archive, options.storage)
+    archive = open_archive(options)
     base = newest_version(archive)
     newest_archive(archive, base)
     pieces = _table_rows(table, options)
@@ -333,6 +336,8 @@ def _report(
         archive_bytes=size + sum(file.bytes for file in manifest.files),
         tasks=len(results),
         reused_tasks=sum(result.reused for result in results),
-        already_done=planned.done or (version == planned.base and not planned.lost),
+        already_done=planned.done or (version == planned.base and not planned.lost and not planned.options.overwrite),
         repaired=planned.lost if version == planned.base else 0,
+        block_rows=sum(len(file.rows) for file in manifest.files),
+        sorted_block_rows=sum(order is not None for file in manifest.files for order in file.orders),
     )

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from mdlake.archive.layout import REPAIR, DataFile
+from mdlake.archive.layout import DataFile
 from mdlake.archive.options import EncodeOptions, ExplainOptions, fill
-from mdlake.archive.reader import Archive, stored_blocks
+from mdlake.archive.reader import Archive, data_file_at, stored_blocks
 from mdlake.block import read_chains
 from mdlake.block_row import encode_row
 from mdlake.columns import flatten
 from mdlake.encodings import Encoding
-from mdlake.errors import InvalidArgumentError, advised, located
+from mdlake.errors import InvalidArgumentError, located
 from mdlake.explanation import Explanation, Part, Sort, Watcher, explain_block
 
 _SHOWN = 3
@@ -39,7 +39,7 @@ class ColumnExplanation:
     """One column: why its block is so, and how many bytes the block has that the search finds now.
 
     `repeated`: whether that is the stored one, byte for byte. If not, `explanation.parts` are the stored block's and
-    the rest is compared with what was found.
+    the rest is compared with what was found. `max_error`: how far values may lie from the source's, or empty.
     """
 
     name: str
@@ -47,12 +47,12 @@ class ColumnExplanation:
     explanation: Explanation
     found_bytes: int
     repeated: bool
+    max_error: str = ""
 
     def lines(self) -> Iterator[Line]:
         """For people to read: the parts, then what else the block might have been."""
         why = self.explanation
-        for part in why.parts:
-            yield from _lines(part, 1, Sort.REST)
+        yield from _all_lines(why.parts, 1, Sort.REST)
         yield Line(1, "header", "", why.header_bytes)
         if why.runner_up:
             shorter = ", shorter" if why.runner_up.bytes < self.found_bytes else ""  # the samples misled the search
@@ -66,7 +66,10 @@ class ColumnExplanation:
 
 @dataclass(frozen=True)
 class ExplainReport:
-    """One of an archive's block rows, counted from 0."""
+    """One of an archive's block rows, counted from 0. `sorted_by`: the columns its rows were sorted by, if they were.
+
+    As text: a line for each column, and under it those of its parts, bytes last.
+    """
 
     archive: str
     version: int
@@ -74,6 +77,23 @@ class ExplainReport:
     block_rows: int
     rows: int
     columns: tuple[ColumnExplanation, ...]
+    sorted_by: tuple[str, ...] = ()
+    order_bytes: int = 0
+
+    @property
+    def title(self) -> str:
+        """Which rows these are, and in what order."""
+        way_back = f", the way back {self.order_bytes:,} bytes" if self.order_bytes else ""
+        order = f", sorted by {', '.join(self.sorted_by)}{way_back}" if self.sorted_by else ""
+        place = f"block row {self.block_row} of {self.block_rows}, {self.rows:,} rows"
+        return f"{self.archive} version {self.version}: {place}{order}"
+
+    def __str__(self) -> str:
+        rows = [self.title]
+        for column in self.columns:
+            rows.append(f"{column.name}  {column.type}  {column.explanation.bytes:,}")
+            rows += [f"{'  ' * line.depth}{line.what}  {line.how}  {line.bytes:,}" for line in column.lines()]
+        return "\n".join(rows)
 
 
 def explain(options: ExplainOptions) -> ExplainReport:
@@ -88,12 +108,25 @@ def explain(options: ExplainOptions) -> ExplainReport:
     places = [(file, row) for file in archive.manifest.files for row in range(len(file.rows))]
     if not 0 <= options.block_row < len(places):
         raise InvalidArgumentError(
-            f"there is no block row {options.block_row}; there are {len(places)}, counted from 0", url=archive.store.url
+            f"there is no block row {options.block_row}; there are {len(places)}, counted from 0"
+            if places
+            else "this archive has no rows, so there is no block to explain",
+            url=archive.store.url,
         )
     file, row = places[options.block_row]
-    with located(file=archive.store.url_of(file.path), row_group=row), advised(REPAIR):
+    with data_file_at(archive.store, file), located(row_group=row):
         columns = _explained(archive, file, row, positions)
-    return ExplainReport(archive.store.url, archive.version, options.block_row, len(places), file.rows[row], columns)
+    order, names = file.order(row), archive.schema.names
+    return ExplainReport(
+        archive.store.url,
+        archive.version,
+        options.block_row,
+        len(places),
+        file.rows[row],
+        columns,
+        tuple(names[i] for i in order.columns) if order else (),
+        order.bytes if order else 0,
+    )
 
 
 def _explained(archive: Archive, file: DataFile, row: int, positions: Sequence[int]) -> tuple[ColumnExplanation, ...]:
@@ -113,7 +146,9 @@ def _explained(archive: Archive, file: DataFile, row: int, positions: Sequence[i
     for position, _, data in encode_row(schema, arrays, *how, paths, watcher, positions):
         again, field, repeated = watcher.explain(data), schema.field(position), data == blocks[position]
         explanation = replace(stored[position], runner_up=again.runner_up, alone_bytes=again.alone_bytes)
-        explained[position] = ColumnExplanation(field.name, str(field.type), explanation, len(data), repeated)
+        max_error = str(archive.manifest.error_bounds.get(position, ""))
+        told = field.name, str(field.type), explanation, len(data), repeated, max_error
+        explained[position] = ColumnExplanation(*told)
     return tuple(explained[position] for position in positions)
 
 
@@ -132,12 +167,20 @@ def _lines(part: Part, depth: int, around: Sort) -> Iterator[Line]:
         inner = inner.parts[0]
         told.append(inner.told)
     yield Line(depth, what, " > ".join(told), part.bytes)
-    for role, same in groupby(inner.parts, key=lambda each: each.role):
-        parts = list(same)
-        if len(parts) > _SHOWN:
-            steps = Counter(each.told for each in parts).most_common()
+    yield from _all_lines(inner.parts, depth + 1, part.sort)
+    if inner.parts:
+        yield Line(depth + 1, "parameters", "", part.bytes - sum(each.bytes for each in inner.parts))
+
+
+def _all_lines(parts: Sequence[Part], depth: int, around: Sort) -> Iterator[Line]:
+    """Parts beside each other: those of one role numbered or, if they are many, summed."""
+    for role, same in groupby(parts, key=lambda each: each.role):
+        alike = list(same)
+        if len(alike) > _SHOWN:
+            steps = Counter(each.told for each in alike).most_common()
             how = ", ".join(f"{times} x {step}" for step, times in steps[:_SHOWN])
-            yield Line(depth + 1, f"{len(parts)} x {role}", how, sum(each.bytes for each in parts))
+            yield Line(depth, f"{len(alike)} x {role}", how, sum(each.bytes for each in alike))
         else:
-            for each in parts:
-                yield from _lines(each, depth + 1, part.sort)
+            for number, each in enumerate(alike, 1):
+                named = replace(each, role=f"{role} {number}") if len(alike) > 1 else each
+                yield from _lines(named, depth, around)

@@ -13,6 +13,7 @@ from mdlake.archive.reader import Archive
 from mdlake.lake.manifest import manifests
 
 _PARAMETERS = re.compile(r"\[[^\]]*\]")  # of an encoding in a chain: they differ from block to block
+_PARENT = re.compile(r"\bparent(\d+)\b")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def inspect(options: InspectOptions) -> InspectReport:
     rows = [row for file in manifest.files for row in file.blocks]
     columns = tuple(
         replace(
-            _summary(field.name, str(field.type), [row[i] for row in rows], manifest.num_rows),
+            _summary(field.name, str(field.type), [row[i] for row in rows], manifest.num_rows, archive.schema.names),
             parents=_parents([row[i] for row in rows], archive.schema.names),
             max_error=str(manifest.error_bounds.get(i, "")),
         )
@@ -96,10 +97,15 @@ def _parents(blocks: Sequence[BlockEntry], names: Sequence[str]) -> tuple[str, .
     return tuple(names[parent] for parent, _ in sorted(times.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _summary(name: str, kind: str, blocks: Sequence[BlockEntry], rows: int) -> ColumnSummary:
+def _named(block: BlockEntry, names: Sequence[str]) -> str:
+    """The block's chain, its parents by name."""
+    return _PARENT.sub(lambda found: names[block.parents[int(found[1])]], block.chain)
+
+
+def _summary(name: str, kind: str, blocks: Sequence[BlockEntry], rows: int, names: Sequence[str]) -> ColumnSummary:
     chains: Counter[str] = Counter()
     for block in blocks:
-        chains[block.chain if len(blocks) == 1 else _PARAMETERS.sub("", block.chain)] += block.bytes
+        chains[_named(block, names) if len(blocks) == 1 else _PARAMETERS.sub("", block.chain)] += block.bytes
     chain = chains.most_common(1)[0][0] if chains else ""
     if len(chains) > 1:
         chain += f" (and {len(chains) - 1} more)"

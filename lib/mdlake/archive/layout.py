@@ -20,6 +20,7 @@ from mdlake.lake.manifest import FORMAT, IN_ORDER, decode_schema, encode_schema
 DATA_FOLDER = "data"
 _DATA_PATH = re.compile(rf"{DATA_FOLDER}/[0-9a-f]{{32}}\.parquet")
 REPAIR = "delete the archive and encode again, or restore the file from a backup"
+REPAIR_DATA = "encode the source again with --overwrite, or restore the file from a backup"
 _METRICS = ("offset", "bytes", "crc32", "raw_bytes", "nulls")
 
 Bound = int | str | None  # a smallest or largest value; see bounds.py

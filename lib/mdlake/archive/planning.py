@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,9 @@ from mdlake.archive.layout import DATA_FOLDER, REPAIR, ArchiveManifest
 from mdlake.archive.options import EncodeOptions
 from mdlake.archive.reorder import take
 from mdlake.archive.source import Footer, join_chunks
-from mdlake.errors import InvalidArgumentError, advised, located
-from mdlake.lake.manifest import read_manifest
-from mdlake.lake.store import Store
+from mdlake.errors import InvalidArgumentError, StoreError, advised, located
+from mdlake.lake.manifest import newest_version, read_manifest
+from mdlake.lake.store import Store, open_store
 from mdlake.lake.url import parse_url
 
 
@@ -99,6 +100,26 @@ def check_options(options: EncodeOptions) -> None:
         source, archive = parse_url(options.source).url, parse_url(options.archive).url
         if f"{archive}/".startswith(f"{source}/"):
             raise InvalidArgumentError("the archive would lie inside its source; choose a place beside it")
+
+
+def open_archive(options: EncodeOptions) -> Store:
+    """The store to write to; refuses a place among the files of another archive."""
+    place = parse_url(options.archive)
+    folders = place.path.split("/")
+    for i in (i for i, folder in enumerate(folders) if folder == DATA_FOLDER):
+        around = replace(place, path="/".join(folders[:i])).url
+        if _holds_archive(open_store(around, options.storage)):
+            raise InvalidArgumentError(
+                f"this place is among the files of the archive {around}; choose one beside it", url=place.url
+            )
+    return open_store(options.archive, options.storage)
+
+
+def _holds_archive(store: Store) -> bool:
+    try:
+        return newest_version(store) > 0
+    except StoreError:  # a folder far above may be closed to whoever writes here
+        return False
 
 
 def newest_archive(archive: Store, base: int) -> ArchiveManifest | None:

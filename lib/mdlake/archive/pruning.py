@@ -114,4 +114,5 @@ def _bind(expression: pc.Expression, schema: pa.Schema) -> None:
     try:
         ds.Scanner.from_batches([], schema=schema, filter=expression)
     except (pa.ArrowException, KeyError, TypeError) as error:
-        raise InvalidArgumentError(f"the filter does not fit the columns: {error}") from error
+        said = str(error).split(" in ")[0].splitlines()[0]  # Arrow goes on with the whole schema
+        raise InvalidArgumentError(f"the filter does not fit the columns: {said}; there are {schema.names}") from error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from mdlake.archive.layout import REPAIR, ArchiveManifest, BlockEntry, DataFile, RowOrder
+from mdlake.archive.layout import REPAIR, REPAIR_DATA, ArchiveManifest, BlockEntry, DataFile, RowOrder
 from mdlake.archive.pruning import Filter, as_expression, filter_columns, keep, passing, surviving
 from mdlake.archive.reorder import original_rows, take
 from mdlake.block import decode_values
@@ -51,6 +52,9 @@ class Archive:
     def max_error(self) -> dict[str, ErrorBound]:
         """How far the values of some columns may lie from the source's; all others are the source's bit for bit."""
         return {self.schema.field(i).name: bound for i, bound in self.manifest.error_bounds.items()}
+
+    def __repr__(self) -> str:
+        return f"Archive({self.store.url!r}, version {self.version}: {self.num_rows} rows, {len(self.schema)} columns)"
 
     def to_table(self, columns: Columns = None, filter: Filter = None) -> pa.Table:
         """The rows that pass `filter`, in order, as one table.
@@ -98,6 +102,8 @@ class Archive:
         names = self.schema.names
         if columns is None:
             return list(range(len(names)))
+        if isinstance(columns, str):
+            raise InvalidArgumentError(f"columns is a list of names, as [{columns!r}], not one name")
         found: list[int] = []
         for wanted in columns:
             if isinstance(wanted, str):
@@ -117,7 +123,7 @@ def read_blocks(store: Store, file: DataFile, schema: pa.Schema, row: int, colum
     """The arrays of some columns of block row `row`, and of those only they need, checked against the manifest."""
     if not columns:
         return []
-    with located(file=store.url_of(file.path), row_group=row), advised(REPAIR):
+    with data_file_at(store, file), located(row_group=row):
         return _in_order(store, file, row, stored_blocks(store, file, schema, row, columns)[1])
 
 
@@ -145,24 +151,33 @@ def _in_order(store: Store, file: DataFile, row: int, arrays: list[pa.Array]) ->
     return [take(array, rows) for array in arrays]
 
 
+@contextmanager
+def data_file_at(store: Store, file: DataFile) -> Iterator[None]:
+    """Errors in it name the data file and say what to do; one that was cut or is gone is told from damage."""
+    with located(file=store.url_of(file.path)), advised(REPAIR_DATA):
+        try:
+            yield
+        except StoreError as error:
+            if is_missing(error):
+                raise StoreError(f"the archive's data file is gone; {REPAIR_DATA}") from error.__cause__
+            _check_size(store, file)
+            raise
+        except (CorruptError, TruncatedError):
+            _check_size(store, file)
+            raise
+
+
 def _fetch(store: Store, file: DataFile, entries: Sequence[BlockEntry | RowOrder]) -> list[memoryview]:
     starts, lengths = [entry.offset for entry in entries], [entry.bytes for entry in entries]
-    try:
-        parts = store.get_ranges(file.path, starts, lengths)
-    except StoreError as error:
-        if not is_missing(error):
-            check_size(store, file)
-        raise
+    parts = store.get_ranges(file.path, starts, lengths)
     for entry, part in zip(entries, parts, strict=True):
         if len(part) != entry.bytes:
-            check_size(store, file)
             raise TruncatedError(f"asked for {entry.bytes} bytes at {entry.offset}, found {len(part)}")
     return parts
 
 
-def check_size(store: Store, file: DataFile) -> None:
-    """Tells a data file that was cut from one that cannot be read."""
-    found = store.head(file.path).size
+def _check_size(store: Store, file: DataFile) -> None:
+    found = store.head(file.path).size if file.path else file.bytes
     if found < file.bytes:
         raise TruncatedError(f"the file has {found} bytes, expected {file.bytes}")
 

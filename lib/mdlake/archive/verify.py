@@ -14,23 +14,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from mdlake.archive.compare import first_difference
-from mdlake.archive.layout import REPAIR, ArchiveManifest, DataFile, RowOrder
+from mdlake.archive.layout import REPAIR_DATA, ArchiveManifest, DataFile, RowOrder
 from mdlake.archive.loss import first_beyond
 from mdlake.archive.options import VerifyOptions
 from mdlake.archive.planning import select_columns
-from mdlake.archive.reader import Archive, check_size, read_blocks
+from mdlake.archive.reader import Archive, data_file_at, read_blocks
 from mdlake.archive.reorder import key_ranks, sorted_rows, take
 from mdlake.archive.source import Footer, RowStream, SourceRows, read_footers
 from mdlake.archive.spread import Progress, Task, spread
 from mdlake.engine import Engine
 from mdlake.error_bounds import ErrorBound, told
-from mdlake.errors import CorruptError, advised, located
+from mdlake.errors import CorruptError, UnsupportedVersionError, advised, located
 from mdlake.lake.dataset import list_parquet
 from mdlake.lake.store import Store, open_store
 
@@ -130,12 +131,11 @@ def plan(options: VerifyOptions) -> VerifyPlan:
 def run(task: VerifyTask) -> VerifyResult:
     """Hashes one data file, decodes all its blocks and compares them."""
     file = task.file
-    if file.path:
-        with located(file=task.archive.url_of(file.path)), advised(REPAIR):
-            _check_hash(task.archive, file)
+    damaged = bool(file.path) and not _has_its_hash(task.archive, file)
+    if damaged:
+        _find_damage(task)
     if task.source is None:
-        for row in range(len(file.rows)):
-            read_blocks(task.archive, file, task.schema, row, range(len(task.schema)))
+        _read_all(task)
         return VerifyResult(None)
     with closing(RowStream(task.source, task.schema)) as stream:
         return VerifyResult(_compare_rows(task, stream))
@@ -156,6 +156,21 @@ def commit(planned: VerifyPlan, results: Sequence[VerifyResult]) -> VerifyReport
         difference=planned.difference or next(iter(found), None),
         allowed=_allowed(manifest, planned.options.exact) if compared else (),
     )
+
+
+def _find_damage(task: VerifyTask) -> NoReturn:
+    """Says which block of a file that is not what was written is damaged, if one is."""
+    try:
+        _read_all(task)
+    except UnsupportedVersionError as error:
+        raise CorruptError(f"{error.message}, or the block is damaged; {REPAIR_DATA}", **error.place) from error
+    with located(file=task.archive.url_of(task.file.path)), advised(REPAIR_DATA):
+        raise CorruptError("the file's SHA-256 is not the manifest's: it is damaged outside of its blocks")
+
+
+def _read_all(task: VerifyTask) -> None:
+    for row in range(len(task.file.rows)):
+        read_blocks(task.archive, task.file, task.schema, row, range(len(task.schema)))
 
 
 def _compare_rows(task: VerifyTask, stream: RowStream) -> Difference | None:
@@ -188,14 +203,12 @@ def _allowed(manifest: ArchiveManifest, exact: bool) -> tuple[str, ...]:
     return (*near, *([f"rows sorted, their order given up, in {moved} of {blocks} block rows"] if moved else []))
 
 
-def _check_hash(store: Store, file: DataFile) -> None:
-    check_size(store, file)
+def _has_its_hash(store: Store, file: DataFile) -> bool:
     digest = hashlib.sha256()
-    with store.reader(file.path) as data:
+    with data_file_at(store, file), store.reader(file.path) as data:
         while piece := data.read(_PIECE):
             digest.update(piece)
-    if digest.hexdigest() != file.sha256:
-        raise CorruptError("the file's SHA-256 is not the manifest's: it is damaged")
+    return digest.hexdigest() == file.sha256
 
 
 def _compare_schemas(archive: Archive, footers: Sequence[Footer]) -> Difference | None:

@@ -2,22 +2,23 @@
 
 Every worker draws its own share of the units in an order that the seed and the epoch fix, mixes rows within
 a buffer, and cuts batches of one size. A share that runs out starts over, so that all workers take the same
-number of steps, which data-parallel training needs. At most one row group and the buffer are in memory.
+number of steps, which data-parallel training needs. At most one row group, the buffer and the units that are
+held, so that they need not be decoded in each epoch, are in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.features import FeatureSpec
+from mdlake.models.inputs import Inputs
 from mdlake.models.shards import Shards, Unit
-from mdlake.models.tasks import BinaryTask
+from mdlake.models.tasks import Task
 
 SCORE = "logit"  # the column of teacher outputs
 _UNITS_PER_WORKER = 8
@@ -47,21 +48,53 @@ class Batch:
         )
 
 
+@dataclass
+class Held:
+    """Arrays of units that were read before, up to `limit` bytes of them. Stays where it is: sent, it is empty."""
+
+    limit: int = 256 << 20
+    size: int = 0
+    arrays: dict[Unit, list[np.ndarray]] = field(default_factory=dict)
+
+    def keep(self, unit: Unit, arrays: list[np.ndarray]) -> None:
+        size = sum(array.nbytes for array in arrays)
+        if self.size + size <= self.limit:
+            self.arrays[unit] = arrays
+            self.size += size
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Held, (self.limit,))
+
+
 @dataclass(frozen=True)
 class Source:
     """Where rows come from and what is made of them. `scores` are the files with the teacher's logits."""
 
     shards: Shards
-    features: FeatureSpec
-    task: BinaryTask
+    features: Inputs
+    task: Task
     scores: Shards | None = None
+    held: Held = field(default_factory=Held, compare=False, repr=False)
 
     @property
     def columns(self) -> list[str]:
         return [*dict.fromkeys([*self.features.columns, self.task.column])]
 
     def arrays(self, unit: Unit) -> list[np.ndarray]:
-        """The unit's labelled rows: numbers, categories, labels and, where there are any, scores."""
+        """The unit's labelled rows: what the inputs make of them, labels and, where there are any, scores."""
+        if unit not in self.held.arrays:
+            arrays = self._read(unit)
+            self.held.keep(unit, arrays)
+            return arrays
+        return self.held.arrays[unit]
+
+    def batch(self, arrays: Sequence[np.ndarray]) -> Batch:
+        """Rows of such arrays for a network."""
+        count = len(arrays) - 1 - (self.scores is not None)
+        labels, *scores = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays[count:])
+        return Batch(self.features.tensors(arrays[:count]), labels, scores[0] if scores else None)
+
+    def _read(self, unit: Unit) -> list[np.ndarray]:
         table = self.shards.read(unit, self.columns)
         labels, labelled = self.task.labels(table)
         columns = [labels, *([_scores(self.scores, unit)] if self.scores else [])]
@@ -86,7 +119,7 @@ def training_batches(
     for _ in range(steps):
         while not left or len(left[0]) < size:
             left = _joined(left, next(rows))
-        yield _batch([column[:size] for column in left])
+        yield source.batch([column[:size] for column in left])
         left = [column[size:] for column in left]
 
 
@@ -96,7 +129,7 @@ def ordered_batches(source: Source, share: Share | None = None) -> Iterator[Batc
     for unit in source.shards.units(share.world)[share.rank :: share.world]:
         arrays = source.arrays(unit)
         if len(arrays[0]):
-            yield _batch(arrays)
+            yield source.batch(arrays)
 
 
 def _shuffled(source: Source, share: Share, buffer_rows: int, seed: tuple[int, ...]) -> Iterator[list[np.ndarray]]:
@@ -147,11 +180,9 @@ def _joined(first: list[np.ndarray], second: list[np.ndarray]) -> list[np.ndarra
     return [np.concatenate(pair) for pair in zip(first, second, strict=True)]
 
 
-def _batch(arrays: list[np.ndarray]) -> Batch:
-    numbers, categories, labels, *scores = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
-    return Batch((numbers, categories), labels, scores[0] if scores else None)
-
-
 def _scores(shards: Shards, unit: Unit) -> np.ndarray:
+    """float32 [rows], or [rows, outputs] of lists."""
     values = shards.read(unit, [SCORE])[SCORE].combine_chunks()
+    if pa.types.is_fixed_size_list(values.type):
+        return values.flatten().to_numpy().reshape(len(values), -1).astype(np.float32)
     return values.to_numpy(zero_copy_only=False).astype(np.float32)

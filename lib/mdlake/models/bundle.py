@@ -15,9 +15,10 @@ from torch import nn
 
 from mdlake.errors import CorruptError, InvalidArgumentError, located
 from mdlake.lake.store import Store
-from mdlake.models.features import FeatureSpec
+from mdlake.models.inputs import Inputs, inputs_from_json
 from mdlake.models.networks import build_network
-from mdlake.models.tasks import BinaryTask
+from mdlake.models.networks.resized import resize
+from mdlake.models.tasks import Task, task_from_json
 from mdlake.models.tensors import read_tensors, write_tensors
 
 MODEL_FILE = "model.safetensors"
@@ -29,8 +30,8 @@ class Model:
 
     network: str
     options: dict[str, Any]
-    features: FeatureSpec
-    task: BinaryTask
+    features: Inputs
+    task: Task
     module: nn.Module
     metrics: dict[str, Any] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
@@ -42,7 +43,7 @@ def save_bundle(store: Store, path: str, model: Model) -> int:
         "network": model.network,
         "options": model.options,
         "features": model.features.to_json(),
-        "label": model.task.label,
+        **model.task.to_json(),
         "metrics": model.metrics,
         "lineage": model.lineage,
     }
@@ -55,12 +56,12 @@ def load_bundle(store: Store, path: str) -> Model:
     with located(file=store.url_of(path)):
         try:
             name, options = about["network"], about["options"]
-            features = FeatureSpec.from_json(about["features"])
-            task = BinaryTask(about["label"])
+            features, task = inputs_from_json(about["features"]), task_from_json(about)
             metrics, lineage = dict(about["metrics"]), dict(about["lineage"])
         except (KeyError, TypeError) as error:
             raise CorruptError(f"not a model: {error!r} is missing from its metadata") from error
         module = build_network(name, options, device="meta")
+        resize(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         assign_weights(module, tensors)
     return Model(name, options, features, task, module.eval(), metrics, lineage)
 

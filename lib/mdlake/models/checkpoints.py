@@ -1,6 +1,6 @@
 """Checkpoints of training: after each epoch one file with weights, optimizer state and history.
 
-`epoch-00003.safetensors` is written whole or not at all. Only the newest and the best so far (by AUC on the
+`epoch-00003.safetensors` is written whole or not at all. Only the newest and the best so far (by score on the
 validation split) are kept. A checkpoint of other options or other data, known by its fingerprint, is
 ignored: training starts over rather than continue what was not asked for.
 """
@@ -14,6 +14,7 @@ import torch
 
 from mdlake.errors import CorruptError
 from mdlake.lake.store import Store
+from mdlake.models.metrics import score_of
 from mdlake.models.tensors import read_tensors, write_tensors
 from mdlake.models.training import Progress, Trainer
 
@@ -62,8 +63,8 @@ def remove_checkpoints(store: Store, folder: str) -> None:
 
 
 def best_epoch(history: list[dict[str, Any]]) -> int:
-    """The epoch (from 1) with the highest AUC on the validation split, else the lowest loss there."""
-    return max(history, key=lambda row: (row["auc"] or 0.0, -row["loss"], -row["epoch"]))["epoch"]
+    """The epoch (from 1) with the highest score on the validation split, of equal ones that with the lowest loss."""
+    return max(history, key=lambda row: (score_of(row), -row["loss"], -row["epoch"]))["epoch"]
 
 
 def _path(folder: str, epoch: int) -> str:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from mdlake.errors import CorruptError, InvalidArgumentError
 
@@ -47,12 +47,13 @@ class FeatureSpec:
     numbers whose digits are the columns' indices, the first column most significant.
     """
 
+    kind: ClassVar[str] = "features"
     numeric: tuple[Numeric, ...]
     vocabularies: Mapping[str, pa.Array]
     categories: tuple[str, ...]
     crosses: Mapping[str, np.ndarray]
 
-    @cached_property
+    @property
     def columns(self) -> list[str]:
         """The columns that are read, each once."""
         return [*dict.fromkeys([*(number.column for number in self.numeric), *self.vocabularies])]
@@ -70,6 +71,10 @@ class FeatureSpec:
         indices = {name: indices_of(table, name, values) for name, values in self.vocabularies.items()}
         categories = [self._category(name, indices) for name in self.categories]
         return _stack(numbers, np.float32, table.num_rows), _stack(categories, np.int64, table.num_rows)
+
+    def tensors(self, arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, ...]:
+        """The arrays as they are."""
+        return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
 
     def _category(self, name: str, indices: Mapping[str, np.ndarray]) -> np.ndarray:
         if name not in self.crosses:

@@ -1,8 +1,9 @@
 """How a weight tensor is kept in an artifact: each scheme turns a tensor into blocks and back.
 
-A scheme is a frozen dataclass and an entry in `SCHEMES`. `about` is what goes into the artifact's metadata
-as JSON; `arrays` are one-dimensional, by role, and become a block each. What `restore` gives are exactly
-the weights that were evaluated: quantisation is done before, here nothing is lost.
+A scheme is a frozen dataclass and an entry in `SCHEMES`. `about` is what goes into the artifact's description
+as JSON; `arrays` are one-dimensional, by role, and become a block each; `levels` are small integers of the tensor's
+shape, which all tensors of a network that have some share one block for. What `restore` gives are exactly the weights
+that were evaluated: quantisation is done before, here nothing is lost.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Scheme(Protocol):
     """The protocol; `roles` maps each array's role to its dtype and length for a tensor of this shape."""
 
     name: ClassVar[str]
+    has_levels: ClassVar[bool] = False
 
     @property
     def about(self) -> dict[str, Any]: ...
@@ -35,7 +37,9 @@ class Scheme(Protocol):
     def roles(cls, about: Mapping[str, Any], shape: Shape) -> dict[str, tuple[np.dtype, int]]: ...
 
     @classmethod
-    def read(cls, about: Mapping[str, Any], shape: Shape, arrays: Mapping[str, np.ndarray]) -> Scheme: ...
+    def read(cls, about: Mapping[str, Any], shape: Shape, arrays: Mapping[str, np.ndarray]) -> Scheme:
+        """`arrays`: those of `roles`, and the levels, int8 of the tensor's shape, as "levels" where it has some."""
+        ...
 
     def restore(self) -> torch.Tensor: ...
 
@@ -45,6 +49,7 @@ class Plain:
     """The tensor's own values, bit for bit. bfloat16, which numpy lacks, goes as its 16-bit patterns."""
 
     name: ClassVar[str] = "plain"
+    has_levels: ClassVar[bool] = False
     tensor: torch.Tensor
 
     @property
@@ -78,6 +83,7 @@ class Linear:
     """Integer levels times a float32 scale, symmetric about 0: one scale, or one per index of axis 0."""
 
     name: ClassVar[str] = "linear"
+    has_levels: ClassVar[bool] = True
     levels: np.ndarray  # int8, of the tensor's shape
     scale: np.ndarray  # float32 [1] or [shape[0]]
     bits: int
@@ -89,25 +95,60 @@ class Linear:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        levels = {"": self.levels.reshape(-1)}
-        return levels if len(self.scale) == 1 else {**levels, "scale": self.scale}
+        return {} if len(self.scale) == 1 else {"scale": self.scale}
 
     @classmethod
     def roles(cls, about: Mapping[str, Any], shape: Shape) -> dict[str, tuple[np.dtype, int]]:
-        levels = {"": (np.dtype(np.int8), prod(shape))}
-        return levels if "scale" in about else {**levels, "scale": (np.dtype(np.float32), shape[0])}
+        return {} if "scale" in about else {"scale": (np.dtype(np.float32), shape[0])}
 
     @classmethod
     def read(cls, about: Mapping[str, Any], shape: Shape, arrays: Mapping[str, np.ndarray]) -> Linear:
         scale = np.array([about["scale"]], np.float32) if "scale" in about else arrays["scale"]
-        return cls(arrays[""].reshape(shape), scale, int(about["bits"]))
+        return cls(arrays["levels"], scale, int(about["bits"]))
 
     def restore(self) -> torch.Tensor:
         scale = self.scale.reshape(-1, *[1] * (self.levels.ndim - 1)) if self.levels.ndim else self.scale[0]
         return torch.from_numpy(np.asarray(self.levels.astype(np.float32) * scale, np.float32))
 
 
-SCHEMES: dict[str, type[Plain] | type[Linear]] = {"plain": Plain, "linear": Linear}
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """Levels that name values: 0 is 0, level i is entry i - 1 of the book. Han, Mao and Dally (2016), section 3."""
+
+    name: ClassVar[str] = "codebook"
+    has_levels: ClassVar[bool] = True
+    levels: np.ndarray  # int8 from 0 to the book's length, of the tensor's shape
+    book: np.ndarray  # float32 [entries], each a value that float16 has; up to 127
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return {"book": [float(str(np.float16(value))) for value in self.book]}
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {}
+
+    @classmethod
+    def roles(cls, about: Mapping[str, Any], shape: Shape) -> dict[str, tuple[np.dtype, int]]:
+        return {}
+
+    @classmethod
+    def read(cls, about: Mapping[str, Any], shape: Shape, arrays: Mapping[str, np.ndarray]) -> Codebook:
+        book, levels = np.array(about["book"], np.float16).astype(np.float32), arrays["levels"]
+        if book.ndim != 1 or levels.min(initial=0) < 0 or levels.max(initial=0) > len(book):
+            raise CorruptError(
+                f"levels from {levels.min(initial=0)} to {levels.max(initial=0)}, a book of {book.shape}"
+            )
+        return cls(levels, book)
+
+    def restore(self) -> torch.Tensor:
+        return torch.from_numpy(np.concatenate([np.zeros(1, np.float32), self.book])[self.levels])
+
+
+Kept = Plain | Linear | Codebook
+SCHEMES: dict[str, type[Plain] | type[Linear] | type[Codebook]] = {
+    kind.name: kind for kind in (Plain, Linear, Codebook)
+}
 
 _DTYPES: dict[str, tuple[type[np.generic], torch.dtype]] = {
     "float64": (np.float64, torch.float64),

@@ -19,7 +19,6 @@ from mdlake.models.batches import SCORE
 from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.shards import Shards
 
-_SCHEMA = pa.schema([pa.field(SCORE, pa.float32(), nullable=False)])
 _ROWS_AT_ONCE = 8192
 
 
@@ -52,11 +51,15 @@ class Loader:
 def score_file(model: Model, task: ScoreTask) -> int:
     """Writes one file of scores; returns its rows."""
     sink = BytesIO()
-    rows = 0
-    with pq.ParquetWriter(sink, _SCHEMA, compression="zstd", use_dictionary=False) as writer:
+    rows, outputs = 0, model.task.outputs
+    kind = pa.float32() if outputs == 1 else pa.list_(pa.field("item", pa.float32(), nullable=False), outputs)
+    schema = pa.schema([pa.field(SCORE, kind, nullable=False)])
+    with pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=False) as writer:
         for unit in task.shards.units_of(task.file):
             logits = logits_of(model, task.shards.read(unit, model.features.columns))
-            writer.write_table(pa.table([pa.array(logits.numpy())], schema=_SCHEMA), row_group_size=max(1, len(logits)))
+            flat = pa.array(logits.numpy().reshape(-1))
+            column = flat if outputs == 1 else pa.FixedSizeListArray.from_arrays(flat, type=kind)
+            writer.write_table(pa.table([column], schema=schema), row_group_size=max(1, len(logits)))
             rows += len(logits)
     task.store.put(task.target, sink.getvalue())
     return rows
@@ -64,9 +67,10 @@ def score_file(model: Model, task: ScoreTask) -> int:
 
 @torch.no_grad()
 def logits_of(model: Model, table: pa.Table) -> torch.Tensor:
-    """The model's logits float32 [rows] for a table that has the columns of its features."""
-    parts = [torch.zeros(0)]
+    """The model's logits float32 [rows], or [rows, outputs], for a table that has the columns of its inputs."""
+    outputs = model.task.outputs
+    parts = [torch.zeros((0, outputs) if outputs > 1 else 0)]
     for start in range(0, table.num_rows, _ROWS_AT_ONCE):
-        numbers, categories = model.features.transform(table.slice(start, _ROWS_AT_ONCE))
-        parts.append(model.module(torch.from_numpy(numbers), torch.from_numpy(categories)).float())
+        arrays = model.features.transform(table.slice(start, _ROWS_AT_ONCE))
+        parts.append(model.module(*model.features.tensors(arrays)).float())
     return torch.cat(parts)

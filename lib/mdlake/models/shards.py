@@ -1,4 +1,4 @@
-"""A split of the shards as units of work: row groups, or parts of them where there are few.
+"""A split of the shards as units of work: row groups, block rows of an archive, or parts of these where they are few.
 
 Reading prunes columns and holds one row group at a time. Teacher outputs lie in files of the same names
 and row groups beside the shards, so a unit names rows in both.
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from mdlake.errors import CorruptError, InvalidArgumentError, located
 from mdlake.lake.dataset import list_parquet
+from mdlake.lake.manifest import newest_version, read_manifest
 from mdlake.lake.store import Store, open_store
 
 
@@ -65,20 +66,27 @@ class Shards:
 
     def read(self, unit: Unit, columns: Sequence[str]) -> pa.Table:
         """The unit's rows of the named columns, in the order of the row group."""
-        path = self.files[unit.file]
-        with located(file=self.store.url_of(path), row_group=unit.row_group):
-            table = read_row_group(self.store, path, unit.row_group, columns)
+        table = self._read(unit.file, unit.row_group, columns)
         if unit.parts == 1:
             return table
         return table.take(pa.array(range(unit.part, table.num_rows, unit.parts), pa.int64()))
 
+    def _read(self, file: int, row_group: int, columns: Sequence[str]) -> pa.Table:
+        path = self.files[file]
+        with located(file=self.store.url_of(path), row_group=row_group):
+            return read_row_group(self.store, path, row_group, columns)
+
 
 def open_shards(url: str, options: Mapping[str, str] | None = None, columns: Sequence[str] = ()) -> Shards:
-    """Reads the footers of the Parquet files at `url`, a folder; `options` are storage options.
+    """The shards at `url`, an archive or a folder of Parquet files; `options` are storage options.
 
     Every file must have the `columns`: better said now than by a worker later.
     """
     store = open_store(url, options)
+    if newest_version(store) and read_manifest(store)[1]["kind"] == "archive":
+        from mdlake.models.archived import open_archived  # which builds on this module
+
+        return open_archived(store, options, columns)
     found = list_parquet(url, options)
     groups = []
     for file in found:

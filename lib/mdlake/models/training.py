@@ -26,11 +26,11 @@ from torch.nn.parallel import DistributedDataParallel
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch, Share, Source, ordered_batches, steps_per_epoch, training_batches
 from mdlake.models.metrics import Measures
-from mdlake.models.tasks import BinaryTask
+from mdlake.models.tasks import Task
 
 _CHECK_STEPS = 32  # asking a GPU for a number waits for it
 
-Loss = Callable[[BinaryTask, torch.Tensor, Batch], torch.Tensor]
+Loss = Callable[[Task, torch.Tensor, Batch], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Progress:
 
 @dataclass
 class Trainer:
-    """A network, its optimizer and its data. `after_step` may hold weights to a constraint, as a mask."""
+    """A network, its optimizer and its data. The hooks around a step may hold weights to a constraint, as a mask."""
 
     network: nn.Module
     train: Source
@@ -70,7 +70,8 @@ class Trainer:
     options: TrainingOptions
     loss: Loss
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    after_step: Callable[[nn.Module], None] | None = None
+    before_step: Callable[[], None] | None = None
+    after_step: Callable[[], None] | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -119,6 +120,8 @@ class Trainer:
 
     def _step(self, batch: Batch) -> torch.Tensor:
         """One step of the optimizer; returns the loss, detached."""
+        if self.before_step:
+            self.before_step()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self._model(*batch.inputs)
         loss = self.loss(self.train.task, logits.float(), batch)
@@ -126,7 +129,7 @@ class Trainer:
         loss.backward()
         self.optimizer.step()
         if self.after_step:
-            self.after_step(self.network)
+            self.after_step()
         return loss.detach()
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
@@ -169,7 +172,7 @@ class Trainer:
         }
 
 
-def hard_loss(task: BinaryTask, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+def hard_loss(task: Task, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """The task's own loss against the labels."""
     return task.loss(logits, batch.labels)
 
@@ -185,15 +188,16 @@ def learning_rate(options: TrainingOptions, step: int, steps: int) -> float:
 def predict(
     network: nn.Module, batches: Iterator[Batch], device: torch.device | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The logits and labels, float32 [rows] each, of all batches; the network is left in eval mode."""
+    """Logits, float32 [rows] or [rows, outputs], and labels of all batches; the network is left in eval mode."""
     device = device or torch.device("cpu")
     network.eval()
-    logits, labels = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
+    logits, labels = [], []
     for batch in batches:
         inputs = [tensor.to(device) for tensor in batch.inputs]
         logits.append(network(*inputs).float().cpu().numpy())
         labels.append(batch.labels.numpy())
-    return np.concatenate(logits), np.concatenate(labels)
+    nothing = [np.zeros(0, np.float32)]
+    return np.concatenate(logits or nothing), np.concatenate(labels or nothing)
 
 
 def _groups(network: nn.Module, options: TrainingOptions) -> list[dict[str, Any]]:

@@ -1,16 +1,14 @@
 """Makes a trained network small: one method a file, each usable alone, none knowing Ray.
 
-distill         a student learns from a teacher's outputs
-distill_losses  the losses for classes: soft, hard and decoupled labels
-feature_losses  the losses between inner layers: hints, attention, relations
-prune/          single weights become zero, by magnitude, sensitivity or curvature, and stay zero
-structured/     whole filters and neurons go, and what only served them
-factorize/      one layer becomes two smaller ones
-quantize/       weights and activations become few-bit numbers, or members of a codebook
-finetune        training under a mask
-aware           training for few-bit weights
-curvature       what the loss answers to each weight: gradients, Fisher matrix
-inputs          what goes into each layer: second moments
-outputs         what each layer's outputs are worth: curvature of the loss
-compress        the steps in order: prune, fine-tune, quantise, encode
+distill          a student learns from a teacher's outputs
+distill_losses   what the outputs of both may be compared by: soft labels, decoupled
+feature_losses   the same for what inner layers see: hints, attention, relations
+prune            weights that matter least become zero, at once or while training, and may come back meanwhile
+structured       channels and neurons go, with all that hangs on them: the module really shrinks
+factorize        layers become two smaller ones of low rank
+quantize         weights become few-bit integers or share a few values; activations too
+aware            training that sees what rounding will do
+inputs, outputs, curvature    what these need to know of data: moments of inputs, gradients of losses
+stages           these as the stages of a recipe, with the training that each asks for
+compress         the stages in order, then an artifact
 """

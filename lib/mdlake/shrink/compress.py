@@ -1,145 +1,188 @@
-"""The steps from a trained network to an artifact, in order: prune, fine-tune, quantise, encode.
+"""From a trained network to an artifact: the stages of a recipe in order, then blocks.
 
-The scheme is that of Han, Mao and Dally, Deep Compression (2016), with linear quantisation in place of a
-codebook and the block codec in place of Huffman codes. Every choice is made on the validation split.
+With pruning, shared values and coding this is Han, Mao and Dally, Deep Compression (2016), with context coding in
+place of Huffman codes. Every choice is made on the validation split.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from typing import Any
 
-import numpy as np
-from torch import nn
-
 from mdlake.artifact import artifact_bytes
-from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Source, ordered_batches
+from mdlake.errors import InvalidArgumentError, located
 from mdlake.models.bundle import Model
-from mdlake.models.training import Loss, TrainingOptions, predict
-from mdlake.shrink.finetune import fine_tune
-from mdlake.shrink.prune import PruneOptions, count_nonzero, magnitude_masks, prunable
-from mdlake.shrink.quantize import Quantized, QuantizeOptions, Weights, search_bits, uniform_bits
+from mdlake.models.metrics import score_name
+from mdlake.models.schemes import Codebook, Kept, Linear
+from mdlake.models.training import TrainingOptions
+from mdlake.shrink.prune import count_nonzero
+from mdlake.shrink.stages import STAGES, Data, Making, Stage
+
+Attempt = tuple[Stage, ...]
+"""One way to compress."""
 
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """Candidates are all pairs of `sparsities` and `quantize.bits`; all steps may cost `max_drop` of AUC.
+    """Candidates are all combinations of the stages' options; all stages may cost `max_drop` of the score.
 
-    `effort` is the block codec's: "max" saves about 2 % of a small network, and takes a minute to get ready.
+    `stages`: tables as in a recipe, `use` names the stage; an option that is a list is tried with each of its values.
+    `training`: of stages that have none of their own. `effort` is the block codec's: "max" saves about 2 % of a small
+    network, and takes a minute to get ready.
     """
 
-    sparsities: tuple[float, ...] = (0.3, 0.5, 0.7)
-    scope: str = "global"
+    stages: Sequence[Mapping[str, Any]] = ({"use": "prune"}, {"use": "linear"})
     max_drop: float = 0.002
     effort: str = "default"
     training: TrainingOptions = field(default_factory=TrainingOptions)
-    quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sparsities", tuple(self.sparsities))
-        if not self.sparsities:
-            raise InvalidArgumentError("at least one sparsity is needed")
+        if not self.stages:
+            raise InvalidArgumentError("at least one stage is needed")
+        attempts(self)  # wrong options are told now
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """One way to compress: the share of weights to prune, and the bits that fine-tuning prepares for."""
+class StageReport:
+    """The network after one stage: what an artifact of it would take, and its score on the validation split."""
 
-    sparsity: float
-    bits: int
+    stage: str
+    bytes: int
+    score: float
+    nonzero: int
+    bits: float
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What came of an attempt: the artifact, and the AUC on the validation split of exactly that artifact.
-
-    `pruned_auc` and `pruned_bytes` are those of the pruned and fine-tuned network, before it is quantised.
-    """
+    """What came of an attempt: the artifact, and the score on the validation split of exactly that artifact."""
 
     attempt: Attempt
     data: bytes
-    auc: float
+    score: float
     nonzero: int
     bits: float
-    pruned_auc: float
-    pruned_bytes: int
+    stages: tuple[StageReport, ...]
     history: list[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        return told(self.attempt)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the attempt."""
+        plain = {name: getattr(self, name) for name in ("score", "nonzero", "bits", "history")}
+        stages = [asdict(report) for report in self.stages]
+        return {**plain, "stages": stages, "data": base64.b64encode(self.data).decode()}
+
+    @staticmethod
+    def from_json(attempt: Attempt, found: Mapping[str, Any]) -> Candidate:
+        """The inverse of `to_json`."""
+        stages = tuple(StageReport(**report) for report in found["stages"])
+        data = base64.b64decode(found["data"])
+        return Candidate(attempt, data, found["score"], found["nonzero"], found["bits"], stages, found["history"])
 
 
 def attempts(options: CompressOptions) -> list[Attempt]:
-    """All pairs of sparsity and bits."""
-    return [Attempt(sparsity, bits) for sparsity in options.sparsities for bits in options.quantize.bits]
+    """All combinations of the stages' options, the first stage's varying slowest."""
+    return list(product(*(_choices(table, options.training) for table in options.stages)))
 
 
-def compress(
-    model: Model,
-    attempt: Attempt,
-    train: Source,
-    validation: Source,
-    options: CompressOptions,
-    loss: Loss,
-    floor: float,
-) -> Candidate:
-    """Prunes, fine-tunes, fine-tunes for few bits, and takes more bits away while AUC stays at `floor` or above."""
-    network, granularity = copy.deepcopy(model.module), options.quantize.granularity
-    masks = magnitude_masks(prunable(network), PruneOptions(attempt.sparsity, options.scope))
-    held = list(ordered_batches(validation))
+def told(attempt: Attempt) -> str:
+    """The attempt in words."""
+    return ", ".join(map(str, attempt))
 
-    def measure(weights: Weights) -> float:
-        probe = copy.deepcopy(network)
-        probe.load_state_dict(dict(weights))
-        logits, labels = predict(probe, iter(held))
-        return validation.task.measure(logits, labels).auc or 0.0
 
-    tuned = fine_tune(network, masks, train, validation, options.training, loss)
-    pruned_auc = measure(network.state_dict())
-    pruned_bytes = len(artifact_bytes(replace(model, module=network), effort=options.effort))
-    bits = uniform_bits(network.state_dict(), attempt.bits)
-    aware = fine_tune(network, masks, train, validation, options.training, loss, bits, granularity)
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-    quantized = search_bits(weights, measure, floor, attempt.bits, granularity)
-    final = _quantized_model(model, network, quantized, attempt)
-    return Candidate(
-        attempt=attempt,
-        data=artifact_bytes(final, quantized.schemes, options.effort),
-        auc=quantized.auc,
-        nonzero=count_nonzero(final.module),
-        bits=_mean_bits(weights, quantized.bits),
-        pruned_auc=pruned_auc,
-        pruned_bytes=pruned_bytes,
-        history=[*tuned.history, *_continued(aware.history, tuned.history[-1])],
-    )
+def compress(model: Model, attempts: Sequence[Attempt], data: Data, effort: str = "default") -> list[Candidate]:
+    """Runs the stages of each attempt on a copy of the network; what attempts begin with alike is run once.
+
+    An artifact holds exactly the network that was measured. The candidates are in the order of the attempts.
+    """
+    found = {made.attempt: made for made in _grown(Making(model), (), (), attempts, data, effort)}
+    return [found[attempt] for attempt in attempts]
+
+
+def _grown(
+    making: Making,
+    done: Attempt,
+    reports: tuple[StageReport, ...],
+    attempts: Sequence[Attempt],
+    data: Data,
+    effort: str,
+) -> Iterator[Candidate]:
+    """The candidates of all attempts, which begin with the stages `done`."""
+    for stage in dict.fromkeys(attempt[len(done)] for attempt in attempts):
+        branch, so_far = copy.deepcopy(making), (*done, stage)
+        stage.run(branch, data)
+        final, score = _restored(branch, so_far, data)
+        size, bits = len(artifact_bytes(final, branch.schemes, "fast")), _mean_bits(final, branch.schemes)
+        last = StageReport(str(stage), size, score, count_nonzero(final.module), bits)
+        told_all = (*reports, last)
+        longer = [attempt for attempt in attempts if attempt[: len(so_far)] == so_far and attempt != so_far]
+        if so_far in attempts:
+            encoded = artifact_bytes(final, branch.schemes, effort)
+            yield Candidate(so_far, encoded, score, last.nonzero, bits, told_all, branch.history)
+        if longer:
+            yield from _grown(branch, so_far, told_all, longer, data, effort)
 
 
 def choose(candidates: Sequence[Candidate], floor: float) -> Candidate:
     """The smallest artifact within the budget; an error with the best that was reached if there is none."""
-    fitting = [candidate for candidate in candidates if candidate.auc >= floor]
+    fitting = [candidate for candidate in candidates if candidate.score >= floor]
     if not fitting:
-        best = max(candidates, key=lambda candidate: candidate.auc)
+        best = max(candidates, key=lambda candidate: candidate.score)
         raise InvalidArgumentError(
-            f"no candidate keeps an AUC of {floor:.4f} on the validation split; the best was {best.auc:.4f} "
-            f"with {best.attempt.bits} bits at sparsity {best.attempt.sparsity}: raise max_drop, or allow "
-            "more bits or lower sparsities"
+            f"no candidate keeps a score of {floor:.4f} on the validation split; the best was {best.score:.4f} "
+            f"with {best.name}, {len(best.data)} bytes: raise max_drop, or allow more bits or lower sparsities"
         )
-    return min(fitting, key=lambda candidate: (len(candidate.data), -candidate.auc))
+    return min(fitting, key=lambda candidate: (len(candidate.data), -candidate.score))
 
 
-def _quantized_model(model: Model, network: nn.Module, quantized: Quantized, attempt: Attempt) -> Model:
-    module = copy.deepcopy(network)
-    module.load_state_dict({name: scheme.restore() for name, scheme in quantized.schemes.items()})
-    metrics = {**model.metrics, "auc": round(quantized.auc, 6)}
-    return replace(model, module=module, metrics=metrics, lineage={**model.lineage, "sparsity": attempt.sparsity})
+def _choices(table: Mapping[str, Any], training: TrainingOptions) -> list[Stage]:
+    """A stage for each combination of the values of those options that are lists."""
+    given = dict(table)
+    use = given.pop("use", None)
+    if use not in STAGES:
+        raise InvalidArgumentError(f"a stage uses one of {', '.join(STAGES)}, not {use!r}")
+    with located(stage=use):
+        try:
+            given["training"] = replace(training, **given.get("training", {}))
+            if "aware" in given:
+                given["aware"] = replace(given["training"], **given["aware"])
+            lists = {name: value for name, value in given.items() if isinstance(value, list | tuple)}
+            return [
+                STAGES[use](**{**given, **dict(zip(lists, values, strict=True))}) for values in product(*lists.values())
+            ]
+        except TypeError as error:
+            raise InvalidArgumentError(f"these are not its options: {error}") from error
 
 
-def _continued(history: list[dict[str, Any]], last: dict[str, Any]) -> list[dict[str, Any]]:
-    """The figures of a second training, with epochs, steps and seconds counted on from the first."""
-    return [{**row, **{key: row[key] + last[key] for key in ("epoch", "step", "seconds")}} for row in history]
+def _restored(making: Making, attempt: Attempt, data: Data) -> tuple[Model, float]:
+    """The network exactly as an artifact holds it, and its score."""
+    module = copy.deepcopy(making.module)
+    kept = {name: scheme.restore() for name, scheme in making.schemes.items()}
+    module.load_state_dict({**module.state_dict(), **kept})
+    model, score = making.model, data.measure(module)
+    metrics = {**model.metrics, score_name(model.metrics).lower(): round(score, 6)}
+    return replace(model, module=module, metrics=metrics, lineage={**model.lineage, "stages": told(attempt)}), score
 
 
-def _mean_bits(weights: Weights, bits: dict[str, int]) -> float:
+def _mean_bits(model: Model, schemes: Mapping[str, Kept]) -> float:
     """Bits per weight before entropy coding."""
-    sizes = np.array([weights[name].numel() for name in bits])
-    return float(np.average(list(bits.values()), weights=sizes))
+    total = bits = 0
+    for name, parameter in model.module.named_parameters():
+        scheme = schemes.get(name)
+        match scheme:
+            case Linear():
+                width = scheme.bits
+            case Codebook():
+                width = len(scheme.book).bit_length()
+            case _:
+                width = 8 * parameter.element_size()
+        total += parameter.numel()
+        bits += width * parameter.numel()
+    return bits / total if total else 0.0

@@ -1,8 +1,8 @@
 """Knowledge distillation: a student learns from the teacher's soft labels beside the hard ones.
 
-Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network (2015), section 2, for one logit: both
-logits are divided by a temperature, and the soft term is multiplied by its square, so that its gradients
-keep their size when the temperature changes.
+Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network (2015), section 2: the logits of both are
+divided by a temperature, and the soft term is multiplied by its square, so that its gradients keep their size when
+the temperature changes.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import nn
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
-from mdlake.models.tasks import BinaryTask, spread
+from mdlake.models.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,28 @@ class DistillOptions:
 
 @dataclass(frozen=True)
 class DistillLoss:
-    """The loss for `models.training`: soft and hard labels mixed."""
+    """The loss for `models.training`: soft and hard labels mixed.
+
+    The teacher's outputs are those stored beside the shards, or those of `teacher`, asked anew for each batch.
+    """
 
     options: DistillOptions
+    teacher: nn.Module | None = None
 
-    def __call__(self, task: BinaryTask, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        if batch.scores is None:
+    def __call__(self, task: Task, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        scores = batch.scores
+        if scores is None and self.teacher is not None:
+            with torch.no_grad():
+                scores = self.teacher(*batch.inputs)
+        if scores is None:
             raise InvalidArgumentError("distillation needs the teacher's outputs: run score first")
-        soft = soft_loss(logits, batch.scores, self.options.temperature)
+        if scores.shape[1:] != logits.shape[1:] and task.outputs > 1:
+            raise InvalidArgumentError(
+                f"the teacher has {list(scores.shape[1:])} outputs a row, the student {list(logits.shape[1:])}: "
+                f"both need one for each of the task's {task.outputs} classes"
+            )
+        soft = task.soft_loss(logits, scores, self.options.temperature)
         return self.options.soft * soft + (1 - self.options.soft) * task.loss(logits, batch.labels)
-
-
-def soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The cross entropy of the softened student given the softened teacher, both logits [rows]."""
-    target = spread(torch.sigmoid(teacher / temperature), student)
-    return temperature**2 * binary_cross_entropy_with_logits(student / temperature, target)
 
 
 def gap_closed(teacher: float, alone: float, distilled: float) -> float | None:

@@ -14,6 +14,10 @@ import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError, UnsupportedVersionError
+from mdlake.models.networks.convnet import ConvNet, ConvNetOptions
+from mdlake.models.networks.lenet import LeNet5, LeNet5Options, Perceptron, PerceptronOptions
+from mdlake.models.networks.mobilenet import MobileNet, MobileNetOptions
+from mdlake.models.networks.resnet import ResNet, ResNetOptions
 from mdlake.models.networks.tabular_ensemble import TabularEnsemble, TabularEnsembleOptions
 from mdlake.models.networks.tabular_mlp import TabularMlp, TabularMlpOptions
 
@@ -27,6 +31,11 @@ class Network:
 
 
 NETWORKS: dict[str, Network] = {
+    "convnet": Network(ConvNetOptions, ConvNet),
+    "lenet_5": Network(LeNet5Options, LeNet5),
+    "mobilenet": Network(MobileNetOptions, MobileNet),
+    "perceptron": Network(PerceptronOptions, Perceptron),
+    "resnet": Network(ResNetOptions, ResNet),
     "tabular_ensemble": Network(TabularEnsembleOptions, TabularEnsemble),
     "tabular_mlp": Network(TabularMlpOptions, TabularMlp),
 }

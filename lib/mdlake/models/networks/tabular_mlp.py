@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
+from mdlake.models.networks.sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,13 @@ class TabularMlpOptions:
     def __post_init__(self) -> None:
         for name in ("cardinalities", "widths", "hidden"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        sizes = (*self.cardinalities, *self.widths, *self.hidden)
-        if not all(type(size) is int and 0 < size < 1 << 31 for size in sizes):
-            raise InvalidArgumentError(f"sizes of a network are positive 32-bit integers, not {sizes}")
+        check_sizes(*self.cardinalities, *self.widths, *self.hidden)
         if type(self.numeric) is not int or not 0 <= self.numeric < 1 << 31:
             raise InvalidArgumentError(f"the number of numeric columns cannot be {self.numeric!r}")
         if len(self.cardinalities) != len(self.widths):
             raise InvalidArgumentError(
                 f"{len(self.cardinalities)} categories need as many embedding widths, not {len(self.widths)}"
             )
-        if len(sizes) > 4096:
-            raise InvalidArgumentError(f"{len(sizes)} layers are more than this network takes (4096)")
         for rate in (self.dropout, self.category_dropout):
             if not isinstance(rate, int | float) or not 0 <= rate < 1:
                 raise InvalidArgumentError(f"a dropout is a share from 0 to below 1, not {rate!r}")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mdlake.errors import InvalidArgumentError
+from mdlake.models.networks.resized import convolution_along
 from mdlake.shrink.inputs import Layer
 
 _DAMPING = 1e-4  # of the mean of A's diagonal: directions that no data went into keep a little weight
@@ -60,7 +60,7 @@ def split_linear(layer: nn.Linear, found: Factors, rank: int) -> nn.Sequential:
 
 def split_channels(layer: nn.Conv2d, found: Factors, rank: int) -> nn.Sequential:
     """`rank` filters of the same size, and a 1 x 1 convolution; factors of the weight as [outputs, the rest]."""
-    first = _convolution(layer, layer.in_channels, rank, (0, 1), bias=False)
+    first = convolution_along(layer, layer.in_channels, rank, (0, 1), bias=False)
     second = nn.Conv2d(rank, layer.out_channels, 1, bias=layer.bias is not None)
     return _filled(layer, first, second, found.right[:rank], found.left[:, :rank])
 
@@ -68,8 +68,8 @@ def split_channels(layer: nn.Conv2d, found: Factors, rank: int) -> nn.Sequential
 def split_space(layer: nn.Conv2d, found: Factors, rank: int) -> nn.Sequential:
     """`rank` filters of height k and width 1, then those of height 1; factors of `space_matrix`."""
     height, width = layer.kernel_size
-    first = _convolution(layer, layer.in_channels, rank, (0,), bias=False)
-    second = _convolution(layer, rank, layer.out_channels, (1,), bias=layer.bias is not None)
+    first = convolution_along(layer, layer.in_channels, rank, (0,), bias=False)
+    second = convolution_along(layer, rank, layer.out_channels, (1,), bias=layer.bias is not None)
     left = found.left[:, :rank].reshape(layer.out_channels, width, rank).permute(0, 2, 1)
     return _filled(layer, first, second, found.right[:rank].reshape(rank, -1, height), left)
 
@@ -85,26 +85,6 @@ def can_split(layer: Layer) -> bool:
     if isinstance(layer, nn.Linear):
         return True
     return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-
-
-def _convolution(layer: nn.Conv2d, inputs: int, outputs: int, axes: tuple[int, ...], bias: bool) -> nn.Conv2d:
-    """A convolution that does along `axes` (0 is height) what `layer` does, and nothing along the other."""
-    if isinstance(layer.padding, str):
-        raise InvalidArgumentError("give the convolution's padding as numbers to factorise it")
-
-    def along(values: tuple[int, ...], otherwise: int) -> tuple[int, int]:
-        first, second = (values[axis] if axis in axes else otherwise for axis in (0, 1))
-        return first, second
-
-    return nn.Conv2d(
-        inputs,
-        outputs,
-        along(layer.kernel_size, 1),
-        stride=along(layer.stride, 1),
-        padding=along(layer.padding, 0),
-        dilation=along(layer.dilation, 1),
-        bias=bias,
-    )
 
 
 @torch.no_grad()

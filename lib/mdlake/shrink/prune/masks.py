@@ -46,9 +46,12 @@ def semi_structured_masks(scores: Scores, keep: int = 2, of: int = 4) -> Masks:
     return {name: _keep_in_groups(tensor, keep, of) for name, tensor in scores.items()}
 
 
-def prunable(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters with two dimensions or more, by name."""
-    return {name: p.detach() for name, p in module.named_parameters() if p.dim() >= 2}
+def prunable(module: nn.Module, biases: bool = False) -> dict[str, torch.Tensor]:
+    """The parameters with two dimensions or more, by name; with `biases`, those of such layers too."""
+    found = dict(module.named_parameters())
+    matrices = {name for name, p in found.items() if p.dim() >= 2}
+    chosen = matrices | ({f"{name.removesuffix('weight')}bias" for name in matrices} if biases else set())
+    return {name: p.detach() for name, p in found.items() if name in chosen}
 
 
 @torch.no_grad()

@@ -75,14 +75,20 @@ class SoftMasks:
     """
 
     def __init__(
-        self, ramp: Ramp, score: Scorer = magnitude_scores, every: int = 32, scope: str = "global", step: int = 0
+        self,
+        ramp: Ramp,
+        score: Scorer = magnitude_scores,
+        every: int = 32,
+        scope: str = "global",
+        step: int = 0,
+        biases: bool = False,
     ) -> None:
         if every < 1:
             raise InvalidArgumentError(f"masks are taken every 1 step or more, not {every}")
         self.masks: Masks = {}
         self.hidden: dict[str, torch.Tensor] = {}
         self._ramp, self._score, self._every, self._scope = ramp, score, every, scope
-        self._step = step
+        self._step, self._biases = step, biases
 
     def before_step(self, network: nn.Module) -> None:
         if self._step % self._every == 0 or not self.masks:
@@ -91,7 +97,7 @@ class SoftMasks:
 
     @torch.no_grad()
     def after_step(self, network: nn.Module) -> None:
-        for name, weight in prunable(network).items():
+        for name, weight in prunable(network, self._biases).items():
             gone = ~self.masks[name]
             self.hidden[name] += weight * gone
             weight.mul_(self.masks[name])
@@ -99,7 +105,7 @@ class SoftMasks:
     @torch.no_grad()
     def take(self, network: nn.Module, sparsity: float) -> None:
         """Takes the masks of that sparsity now."""
-        weights = prunable(network)
+        weights = prunable(network, self._biases)
         whole = {name: weight + self.hidden.get(name, 0.0) for name, weight in weights.items()}
         self.masks = top_masks(self._score(whole), sparsity, self._scope)
         self.hidden = {name: weight * ~self.masks[name] for name, weight in whole.items()}

@@ -6,7 +6,7 @@ so the scale of least squared error over a grid is taken (as in Banner et al., P
 quantization, 2019, who derive it). Vectors (biases) always keep 8 bits: they are few.
 
 The bits are searched on the validation split: a network is trained to live with so many bits
-(`mdlake.shrink.aware`); then one tensor at a time, the largest first, gets fewer, as long as the AUC stays
+(`mdlake.shrink.aware`); then one tensor at a time, the largest first, gets fewer, as long as the score stays
 within the budget.
 """
 
@@ -64,11 +64,11 @@ def quantize_all(weights: Weights, bits: Mapping[str, int], granularity: str) ->
 
 @dataclass(frozen=True)
 class Quantized:
-    """What the search chose, and the AUC on the validation split with it."""
+    """What the search chose, and the score on the validation split with it."""
 
     schemes: Schemes
     bits: dict[str, int]
-    auc: float
+    score: float
 
 
 def search_bits(
@@ -84,13 +84,13 @@ def search_bits(
         return Quantized(schemes, chosen, measure({name: s.restore() for name, s in schemes.items()}))
 
     best = attempt(uniform_bits(weights, bits))
-    if best.auc < floor:
+    if best.score < floor:
         return best
     matrices = [name for name, tensor in weights.items() if tensor.dim() >= 2]
     for name in sorted(matrices, key=lambda name: (-weights[name].numel(), name)):
         for fewer in range(bits - 1, _FEWEST_BITS - 1, -1):
             tried = attempt({**best.bits, name: fewer})
-            if tried.auc < floor:
+            if tried.score < floor:
                 break
             best = tried
     return best

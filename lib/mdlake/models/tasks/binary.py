@@ -1,4 +1,4 @@
-"""A task says what is predicted and how well that went: a label expression, a loss, measures.
+"""Whether something holds, of which a column tells: one logit a row.
 
 The label is written as in SQL, `arr_delay > 15`: one column, one comparison, one number. Rows where the
 column is null have no label: they are left out of training and evaluation, and counted.
@@ -10,6 +10,7 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.metrics import Measures, measure_binary
+from mdlake.models.tasks.column import label_column
 
 _COMPARISONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     ">=": operator.ge,
@@ -40,6 +42,10 @@ class BinaryTask:
         self._parse()
 
     @property
+    def outputs(self) -> int:
+        return 1
+
+    @property
     def column(self) -> str:
         """The column that the label is made of."""
         return self._parse()[0]
@@ -47,15 +53,9 @@ class BinaryTask:
     def labels(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """The labels of all rows, float32 [rows] of 0 and 1, and which rows have one, bool [rows]."""
         column, compare, bound = self._parse()
-        if column not in table.column_names:
-            raise InvalidArgumentError(
-                f"there is no such column to make the label {self.label!r} of; "
-                f"there are {', '.join(table.column_names)}",
-                column=column,
-            )
-        array = table[column]
+        array = label_column(table, column, self.label)
         try:
-            values = array.cast(pa.float64()).combine_chunks()
+            values = array.cast(pa.float64())
         except pa.ArrowException as error:
             raise InvalidArgumentError(
                 f"the label {self.label!r} compares numbers, but the column is {array.type}", column=column
@@ -68,8 +68,16 @@ class BinaryTask:
         """The mean cross entropy in nats; of logits [rows, members], each member against the same labels."""
         return binary_cross_entropy_with_logits(logits, spread(labels, logits))
 
+    def soft_loss(self, student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+        """Hinton, Vinyals and Dean (2015), section 2, for one logit; teacher [rows], student too or [rows, members]."""
+        target = spread(torch.sigmoid(teacher / temperature), student)
+        return temperature**2 * binary_cross_entropy_with_logits(student / temperature, target)
+
     def measure(self, logits: np.ndarray, labels: np.ndarray) -> Measures:
         return measure_binary(logits, labels)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"label": self.label}
 
     def _parse(self) -> tuple[str, Callable[[np.ndarray, float], np.ndarray], float]:
         match = _LABEL.fullmatch(self.label)

@@ -1,0 +1,193 @@
+"""Models: networks made small by the recipes, beside what others store the same networks in.
+
+    make bench-models ARGS="--cases lenet_300_100 --seeds 1 --quick"
+
+For each case and seed the Ray verbs run the recipe (train, score, compress, evaluate) on MNIST's shards, in a folder of
+its own under `build/bench/models`: a run that was stopped goes on where it was. Choices are made on the validation
+split; the test split is opened at the end, by evaluate and for the peers' accuracy. Prints bytes of the whole file, "x"
+(float32 bytes of all parameters over these) and accuracy, over seeds the mean and the worst, and writes a dated CSV.
+`--quick` divides all epochs by five, to see that everything runs; its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from bench import mnist
+from bench.machine import machine
+from bench.model_peers import DENSE, SPARSE, Packed, Weights, missing
+from mdlake.artifact import load_artifact
+from mdlake.lake.store import open_store
+from mdlake.models.batches import Source, ordered_batches
+from mdlake.models.bundle import Model, load_bundle
+from mdlake.models.shards import open_shards
+from mdlake.models.training import predict
+from ray_tasks.compress import ARTIFACT, CompressOptions, compress
+from ray_tasks.evaluate import EvaluateOptions, evaluate
+from ray_tasks.score import ScoreOptions, score
+from ray_tasks.train import TrainOptions, train
+
+RESULTS = Path(__file__).parent / "results"
+BUILD = RESULTS.parents[1] / "build" / "bench" / "models"
+RECIPES = RESULTS.parents[1] / "ray_tasks" / "recipes"
+CASES = {
+    "lenet_300_100": "lenet_300_100",
+    "lenet_5": "lenet_5",
+    "lenet_300_100_rounded": "lenet_300_100",  # from the dense network of that case, without training
+    "lenet_5_rounded": "lenet_5",
+}
+_QUICK = 5
+_LOST = 0.002
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network in one form. `accuracy`: on the test split, of the weights as they come back."""
+
+    case: str
+    seed: int
+    codec: str
+    bytes: int
+    x: float
+    accuracy: float
+    dense_accuracy: float
+
+
+def main() -> None:
+    options = parse()
+    console = Console(width=120)
+    today = datetime.date.today().isoformat()
+    console.print(f"{machine()}; torch {torch.__version__}; {today}")
+    build = options.build / "quick" if options.quick else options.build
+    shards = mnist.write_shards(build / "mnist")
+    rows: list[Row] = []
+    for case in options.cases.split(","):
+        for seed in range(options.seeds):
+            rows += list(run(case, seed, shards, build, options, console))
+    show(rows, console)
+    target = options.out or (build if options.quick else RESULTS) / f"models-{today}.csv"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(asdict(rows[0])))
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    console.print(f"written: {target}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", default=",".join(CASES), help=f"some of {', '.join(CASES)}")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the epochs")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="candidates at once")
+    parser.add_argument("--build", type=Path, default=BUILD, help="where runs are kept, and go on")
+    parser.add_argument("--out", type=Path, help="the CSV")
+    return parser.parse_args()
+
+
+def run(
+    case: str, seed: int, shards: Path, build: Path, options: argparse.Namespace, console: Console
+) -> Iterator[Row]:
+    """The recipe's artifact and the peers, of the dense network and of ours."""
+    recipe = _recipe(case, build, options.quick)
+    lake = build / f"{case}-{seed}"
+    first = build / f"{CASES[case]}-{seed}"
+    if first != lake and first.exists() and not lake.exists():
+        for part in ("checkpoints", "scores"):
+            shutil.copytree(first / part, lake / part)
+    given = {"lake": str(lake), "shards": str(shards), "recipe": str(recipe), "seed": seed}
+    train(TrainOptions(**given, workers=1))
+    score(ScoreOptions(**given, workers=1))
+    compress(CompressOptions(**given, workers=options.workers))
+    measured = {row["model"]: row["accuracy"] for row in evaluate(EvaluateOptions(**given, workers=1))["models"]}
+    dense = load_bundle(open_store(str(lake)), "checkpoints/teacher/model.safetensors")
+    ours = load_artifact(str(lake / ARTIFACT))
+    splits = {
+        name: Source(open_shards(str(shards / name)), dense.features, dense.task) for name in ("validation", "test")
+    }
+    raw = 4 * sum(parameter.numel() for parameter in dense.module.parameters())
+
+    def row(codec: str, size: int, accuracy: float) -> Row:
+        return Row(case, seed, codec, size, round(raw / size, 2), accuracy, measured["teacher"])
+
+    yield row("mdlake", (lake / ARTIFACT).stat().st_size, measured["artifact"])
+    for name, model, peers in (("dense", dense, DENSE), ("ours", ours, SPARSE)):
+        floor = accuracy(model, splits["validation"]) - _LOST * (name == "dense")
+        for peer, pack in peers.items():
+            if why := missing(peer):
+                console.print(f"{peer} is left out: {why}")
+                continue
+            best = smallest(pack(weights_of(model)), model, splits["validation"], floor)
+            if best:
+                restored = accuracy(model, splits["test"], best.weights)
+                yield row(f"{peer} {best.how}, {name}".replace(" ,", ","), best.bytes, restored)
+
+
+def smallest(found: Iterator[Packed], model: Model, validation: Source, floor: float) -> Packed | None:
+    """The fewest bytes of those whose accuracy on the validation split is at the floor or above."""
+    fitting = [packed for packed in found if accuracy(model, validation, packed.weights) >= floor]
+    return min(fitting, key=lambda packed: packed.bytes, default=None)
+
+
+def weights_of(model: Model) -> Weights:
+    return {name: tensor.detach().numpy() for name, tensor in model.module.state_dict().items()}
+
+
+def accuracy(model: Model, source: Source, weights: Weights | None = None) -> float:
+    """Of the model, or of its network with these weights."""
+    kept = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+    if weights is not None:
+        model.module.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in weights.items()})
+    found = model.task.measure(*predict(model.module, ordered_batches(source))).accuracy
+    model.module.load_state_dict(kept)
+    return found
+
+
+def show(rows: list[Row], console: Console) -> None:
+    """Mean and worst over seeds."""
+    table = Table(title="float32 bytes over bytes of the file; accuracy on the test split", title_justify="left")
+    for head in ("case", "codec", "bytes", "x", "x, worst", "accuracy", "lost, points", "lost, worst"):
+        table.add_column(head, justify="left" if head in ("case", "codec") else "right")
+    for case, codec in dict.fromkeys((row.case, row.codec.split(" qp ")[0].split(" int")[0]) for row in rows):
+        same = [row for row in rows if row.case == case and row.codec.split(" qp ")[0].split(" int")[0] == codec]
+        count = len(same)
+        lost = [100 * (row.dense_accuracy - row.accuracy) for row in same]
+        table.add_row(
+            case,
+            codec,
+            f"{sum(row.bytes for row in same) / count:,.0f}",
+            f"{sum(row.x for row in same) / count:.1f}",
+            f"{min(row.x for row in same):.1f}",
+            f"{100 * sum(row.accuracy for row in same) / count:.2f}",
+            f"{sum(lost) / count:.2f}",
+            f"{max(lost):.2f}",
+        )
+    console.print(table)
+
+
+def _recipe(case: str, build: Path, quick: bool) -> Path:
+    """The recipe's file; of a quick run a copy with a fifth of the epochs."""
+    path = RECIPES / f"{case}.toml"
+    if not quick:
+        return path
+    text = re.sub(r"(epochs = )(\d+)", lambda found: f"{found[1]}{max(1, int(found[2]) // _QUICK)}", path.read_text())
+    copy = build / f"{case}-quick.toml"
+    build.mkdir(parents=True, exist_ok=True)
+    copy.write_text(text)
+    return copy
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Artifacts: a model in as few bytes as it takes, as one safetensors file of blocks.
+
+    container   named byte strings and a description in one file
+    layout      which they are: weights under their schemes (`mdlake.models.schemes`), vocabularies, and the rest as
+                JSON: the architecture by name with its options, label, metrics on the validation split, lineage
+
+Byte for byte in `schemas/FORMAT.md`, section "Artifact". Nothing loaded runs code: the architecture comes from the
+registry of networks, or the caller passes a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from mdlake.artifact import container
+from mdlake.artifact.layout import FORMAT, LEVELS, lay_out, part_name, read_inputs, read_schemes
+from mdlake.block import describe
+from mdlake.errors import (
+    ConflictError,
+    CorruptError,
+    InvalidArgumentError,
+    MdlakeError,
+    UnsupportedVersionError,
+    advised,
+    located,
+)
+from mdlake.lake.store import open_object
+from mdlake.models.bundle import Model, assign_weights
+from mdlake.models.networks import NETWORKS, build_network
+from mdlake.models.networks.resized import resize
+from mdlake.models.schemes import Codebook, Kept, Linear
+from mdlake.models.tasks import task_from_json
+from mdlake.models.tensors import tensor_bytes
+
+MAX_BYTES = 1 << 32
+"""The memory that decoding an artifact may take unless the caller says otherwise."""
+
+_REPAIR = "restore a copy"
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """One line of `inspect`: a tensor, a vocabulary, the levels of all tensors, or the header. `bits` are per entry.
+
+    `bytes` of a tensor are those of its own blocks; its levels are in the line of that name.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    scheme: str
+    chain: str
+    parameters: int
+    nonzero: int
+    bytes: int
+
+    @property
+    def bits(self) -> float:
+        return 8 * self.bytes / self.parameters if self.parameters else 0.0
+
+
+def artifact_bytes(model: Model, schemes: Mapping[str, Kept] | None = None, effort: str = "max") -> bytes:
+    """The artifact of `model`. Tensors that `schemes` does not name are kept bit for bit.
+
+    Deterministic: nothing but the arguments goes into the bytes.
+    """
+    return container.pack(*lay_out(model, schemes or {}, effort))
+
+
+def save_model(
+    url: str,
+    model: Model,
+    schemes: Mapping[str, Kept] | None = None,
+    storage: Mapping[str, str] | None = None,
+    effort: str = "max",
+) -> int:
+    """Writes the artifact at `url`, atomically, and returns its size in bytes."""
+    store, path = open_object(url, storage)
+    data = artifact_bytes(model, schemes, effort)
+    store.put(path, data)
+    return len(data)
+
+
+def load_model(
+    url: str,
+    storage: Mapping[str, str] | None = None,
+    *,
+    model_class: Callable[..., nn.Module] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> nn.Module:
+    """The network in an artifact, in evaluation mode, with exactly the weights that were evaluated.
+
+    Args:
+        model_class: made with the artifact's options as keywords, instead of the registered network.
+        max_bytes: the memory that the decoded weights may take.
+
+    Raises:
+        CorruptError, TruncatedError, UnsupportedVersionError: the file is not such an artifact.
+        InvalidArgumentError: the class does not fit the weights, or they need more than `max_bytes`.
+    """
+    return load_artifact(url, storage, model_class=model_class, max_bytes=max_bytes).module
+
+
+def load_artifact(
+    url: str,
+    storage: Mapping[str, str] | None = None,
+    *,
+    model_class: Callable[..., nn.Module] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Model:
+    """As `load_model`, with the feature specification, the task, metrics and lineage."""
+    store, path = open_object(url, storage)
+    with located(file=store.url_of(path)), advised(_REPAIR):
+        return parse_artifact(store.get(path), model_class=model_class, max_bytes=max_bytes)
+
+
+def parse_artifact(
+    data: bytes, *, model_class: Callable[..., nn.Module] | None = None, max_bytes: int = MAX_BYTES
+) -> Model:
+    """As `load_artifact`, from bytes."""
+    parts, about = _open(data)
+    try:
+        tensors = {name: scheme.restore() for name, scheme in read_schemes(parts, about, max_bytes).items()}
+        features = read_inputs(parts, about["features"], max_bytes)
+        name, options = about["network"], about["options"]
+        metrics, lineage = dict(about["metrics"]), dict(about["lineage"])
+        task = task_from_json(about)
+    except MdlakeError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CorruptError(f"the description is not that of an artifact: {error!r}") from error
+    module = _instantiate(name, options, tensors, model_class)
+    return Model(name, options, features, task, module.eval(), metrics, lineage)
+
+
+def inspect(url: str, storage: Mapping[str, str] | None = None) -> list[PartReport]:
+    """What every byte of an artifact is spent on; the bytes sum to the file's size."""
+    store, path = open_object(url, storage)
+    with located(file=store.url_of(path)), advised(_REPAIR):
+        data = store.get(path)
+        parts, about = _open(data)
+        schemes = read_schemes(parts, about, MAX_BYTES)
+        rows = [_tensor_report(name, scheme, parts) for name, scheme in schemes.items()]
+        used = {part_name(name, role) for name, scheme in schemes.items() for role in scheme.arrays}
+        for name, block in parts.items():
+            if name not in used:
+                found, kind = describe(block), LEVELS if name == LEVELS else "vocabulary"
+                rows.append(PartReport(name, (found.length,), kind, found.chain, found.length, 0, len(block)))
+        rows.append(PartReport("header", (), "json", "", 0, 0, len(data) - sum(row.bytes for row in rows)))
+        return rows
+
+
+def unpack(url: str, target: str, storage: Mapping[str, str] | None = None) -> int:
+    """Writes the weights as a plain safetensors file of floats that any tool reads; returns its size.
+
+    Nothing is overwritten: `InvalidArgumentError` if there is a file at `target`.
+    """
+    store, path = open_object(url, storage)
+    with located(file=store.url_of(path)), advised(_REPAIR):
+        parts, about = _open(store.get(path))
+        tensors = {name: scheme.restore() for name, scheme in read_schemes(parts, about, MAX_BYTES).items()}
+    kept = {key: about[key] for key in ("network", "options", "label", "classes", "metrics", "lineage") if key in about}
+    data = tensor_bytes(tensors, kept)
+    goal, name = open_object(target, storage)
+    try:
+        goal.put(name, data, create=True)
+    except ConflictError as error:
+        raise InvalidArgumentError(
+            "there is a file already; delete it or choose another target", file=goal.url_of(name)
+        ) from error
+    return len(data)
+
+
+def _open(data: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:
+    parts, about = container.unpack(data)
+    version = about.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise UnsupportedVersionError(
+            f"artifact format {version}; this release reads up to {FORMAT}: install a newer mdlake"
+        )
+    if version != FORMAT:
+        raise CorruptError(f"not an artifact: its format is {version!r}")
+    return parts, about
+
+
+def _instantiate(
+    name: Any,
+    options: Any,
+    tensors: Mapping[str, torch.Tensor],
+    model_class: Callable[..., nn.Module] | None,
+) -> nn.Module:
+    """Makes the module without memory first, so that options which do not fit the weights cost none."""
+    if model_class is None and name not in NETWORKS:
+        raise UnsupportedVersionError(
+            f"no network is called {name!r}; there are {', '.join(sorted(NETWORKS))}. "
+            "Install a newer mdlake, or pass model_class"
+        )
+
+    def make(device: str) -> nn.Module:
+        try:
+            if model_class is None:
+                return build_network(name, options, device=device)
+            with torch.device(device):
+                return model_class(**options)
+        except (TypeError, RuntimeError) as error:
+            raise InvalidArgumentError(f"the network cannot be made with the options {options}: {error}") from error
+
+    module = make("meta")
+    if model_class is None:
+        resize(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    assign_weights(module, tensors)
+    if any(buffer.is_meta for buffer in module.buffers()):  # buffers that are computed, not stored
+        module = make("cpu")
+        assign_weights(module, tensors)
+    return module
+
+
+def _tensor_report(name: str, scheme: Kept, parts: Mapping[str, memoryview]) -> PartReport:
+    weights = scheme.restore()
+    blocks = [parts[part_name(name, role)] for role in scheme.arrays]
+    match scheme:
+        case Linear():
+            fields = f"{scheme.bits} bit"
+        case Codebook():
+            fields = f"{len(scheme.book)} entries"
+        case _:
+            fields = scheme.about["dtype"]
+    return PartReport(
+        name=name,
+        shape=tuple(weights.shape),
+        scheme=f"{scheme.name} {fields}",
+        chain=describe(blocks[0]).chain if blocks else "",
+        parameters=weights.numel(),
+        nonzero=int(torch.count_nonzero(weights)),
+        bytes=sum(map(len, blocks)),
+    )

@@ -1,0 +1,55 @@
+"""What a network sees of a row: the protocol, and how a file tells the kinds apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from mdlake.errors import CorruptError
+from mdlake.models.features import FeatureSpec
+from mdlake.models.fitting import FeatureOptions, fit_features
+from mdlake.models.images import ImageOptions, ImageSpec, fit_images
+from mdlake.models.shards import Shards
+
+
+class Inputs(Protocol):
+    """Everything here is data, known from the train split alone."""
+
+    kind: ClassVar[str]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are read, each once."""
+        ...
+
+    def transform(self, table: pa.Table) -> tuple[np.ndarray, ...]:
+        """The rows as arrays, rows first, as narrow as they can be held."""
+        ...
+
+    def tensors(self, arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, ...]:
+        """What the network takes, of some rows of these arrays."""
+        ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def fit_inputs(shards: Shards, options: FeatureOptions | ImageOptions, spread: Callable[..., Iterable[Any]]) -> Inputs:
+    """What the train split gives. `spread` maps a function over tasks: an engine's `map`, or `map`."""
+    fit = fit_images if isinstance(options, ImageOptions) else fit_features
+    return fit(shards, options, spread)  # type: ignore[arg-type]
+
+
+def inputs_from_json(data: Mapping[str, Any]) -> Inputs:
+    """The inverse of `to_json`.
+
+    Raises:
+        CorruptError: it is neither kind.
+    """
+    try:
+        return ImageSpec.from_json(data) if ImageSpec.kind in data else FeatureSpec.from_json(data)
+    except TypeError as error:
+        raise CorruptError(f"these are no inputs of a network: {data!r}") from error

@@ -1,0 +1,113 @@
+"""What goes from stage to stage, and training within one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Protocol
+
+from torch import nn
+
+from mdlake.errors import InvalidArgumentError
+from mdlake.models.batches import Batch, Share, Source, ordered_batches, training_batches
+from mdlake.models.bundle import Model
+from mdlake.models.metrics import score_of
+from mdlake.models.schemes import Kept
+from mdlake.models.training import Loss, Trainer, TrainingOptions, predict
+from mdlake.shrink.prune import Masks
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a network is trained and measured on, and how well it must do: `floor`, of the validation split's score."""
+
+    train: Source
+    validation: Source
+    loss: Loss
+    floor: float = 0.0
+
+    @cached_property
+    def held(self) -> list[Batch]:
+        """The validation split."""
+        return list(ordered_batches(self.validation))
+
+    def sample(self, batches: int, seed: int, size: int = 1024) -> list[Batch]:
+        """So many batches of the train split, chosen by the seed."""
+        rows = size * batches
+        return list(
+            training_batches(self.train, Share(), batch_size=size, steps=batches, seed=seed, epoch=0, buffer_rows=rows)
+        )
+
+    def measure(self, module: nn.Module) -> float:
+        """The score on the validation split."""
+        return self.validation.task.measure(*predict(module, iter(self.held))).score
+
+
+@dataclass
+class Making:
+    """A network on its way: its module, changed in place, which weights stay, how tensors are to be kept."""
+
+    model: Model
+    masks: Masks = field(default_factory=dict)
+    schemes: dict[str, Kept] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def module(self) -> nn.Module:
+        return self.model.module
+
+    def tune(
+        self,
+        data: Data,
+        training: TrainingOptions,
+        seen: nn.Module | None = None,
+        before_step: Callable[[], None] | None = None,
+        after_step: Callable[[], None] | None = None,
+        keep_best: bool = True,
+    ) -> None:
+        """Trains `seen`, by default the network; it ends as its best epoch by score was, before any step included.
+
+        keep_best: False leaves it as the last step did, where earlier epochs are not what is wanted.
+        """
+        seen = seen or self.module
+        trainer = Trainer(
+            seen, data.train, data.validation, training, data.loss, before_step=before_step, after_step=after_step
+        )
+        best, best_score = copy.deepcopy(seen.state_dict()), trainer.measure().score if keep_best else 0.0
+        for progress in trainer.run():
+            score = score_of(progress.history[-1])
+            if keep_best and score > best_score:
+                best, best_score = copy.deepcopy(seen.state_dict()), score
+        if keep_best:
+            seen.load_state_dict(best)
+        seen.eval()
+        self._remember(trainer.progress.history)
+
+    def need_whole(self, stage: str) -> None:
+        """Refuses a stage that changes the layers after one that chose single weights or their values."""
+        if self.masks or self.schemes:
+            raise InvalidArgumentError(
+                "this stage changes the layers themselves: put it before the others", stage=stage
+            )
+
+    def _remember(self, history: list[dict[str, Any]]) -> None:
+        """Epochs, steps and seconds count on from those of earlier stages."""
+        last = self.history[-1] if self.history else {}
+        counted = ("epoch", "step", "seconds")
+        self.history += [{**row, **{key: row[key] + last.get(key, 0) for key in counted}} for row in history]
+
+
+class Stage(Protocol):
+    """A frozen dataclass: its fields are the options that a recipe gives, `use` is what the recipe calls it."""
+
+    use: ClassVar[str]
+
+    def run(self, making: Making, data: Data) -> None:
+        """Changes `making`."""
+        ...
+
+    def __str__(self) -> str:
+        """What sets this candidate apart from others."""
+        ...
