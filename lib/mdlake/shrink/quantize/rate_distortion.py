@@ -31,6 +31,7 @@ from mdlake.shrink.quantize.rates import TOP, count_levels, linear_of, nearest_l
 _DAMPING = 0.01  # of the mean diagonal of the inputs' moments, added to it: data that was not seen may differ
 _LEAST_SPREAD = 1e-9  # an input whose variance is less of its square is a constant: its weights go into the bias
 _LEAST_WORTH = 0.1  # of the mean over a layer's outputs: those that the data did not use are worth something too
+_WIDEST = 2.0  # times the largest weight: errors that were fed back make up weights of that size
 _BIAS_BITS = 8
 
 
@@ -119,7 +120,7 @@ def _rounded(
 
 
 def _scale(weights: torch.Tensor, second: torch.Tensor, worth: torch.Tensor, options: RateOptions) -> float:
-    """The distance of levels, no more than the largest weight.
+    """The distance of levels, within bounds that the largest weight sets.
 
     With fine levels h s^2 / 24 is lost a weight, h its curvature; a bit more would divide that by 4. What the last
     bit was worth is the price where s^2 = 12 price / (h ln 2).
@@ -127,4 +128,4 @@ def _scale(weights: torch.Tensor, second: torch.Tensor, worth: torch.Tensor, opt
     mean = float((worth.mean(1) * second.diagonal(dim1=1, dim2=2).mean(1)).mean())
     fine = math.sqrt(12 * options.price / (math.log(2) * max(mean, 1e-300)))
     largest = max(float(weights.abs().max()), 1e-30) if weights.numel() else 1.0
-    return float(np.float32(min(max(options.coarseness * fine, largest / TOP), largest)))
+    return float(np.float32(min(max(options.coarseness * fine, largest / TOP), _WIDEST * largest)))
