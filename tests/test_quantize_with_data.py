@@ -14,9 +14,10 @@ from torch.nn.functional import cross_entropy
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
 from mdlake.shrink.aware import FakeQuantized
-from mdlake.shrink.inputs import input_moments, layers_of, weight_matrices
+from mdlake.shrink.inputs import input_moments, layers_in_order, layers_of, weight_matrices
 from mdlake.shrink.outputs import drawn_labels, output_curvature
 from mdlake.shrink.prune import prunable
+from mdlake.shrink.prune.second_order import prune_by_surgeon
 from mdlake.shrink.quantize import quantize_all, quantize_linear, uniform_bits
 from mdlake.shrink.quantize.activations import ActivationOptions, QuantizedInput, quantize_activations
 from mdlake.shrink.quantize.correction import correct_biases, reestimate_statistics
@@ -282,3 +283,31 @@ def test_training_for_few_bits_of_weights_and_activations_beats_rounding_afterwa
 def test_matrices_of_weights_are_views() -> None:
     layer = nn.Conv2d(4, 6, 3, groups=2)
     assert weight_matrices(layer).shape == (2, 3, 18)
+
+
+class Unordered(nn.Module):
+    """The first layer is defined last, one is used by none, and rows are of two dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second, self.unused, self.first = nn.Linear(16, 4), nn.Linear(3, 3), nn.Linear(6, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(torch.relu(self.first(x.view(-1, 2, 6))).mean(1))
+
+
+def test_layers_are_done_in_the_order_of_the_data_and_unused_ones_stay() -> None:
+    batches, network = points(), trained(Unordered(), points(), 20)
+    assert list(layers_in_order(network, batches)) == ["first.weight", "second.weight"]
+    before = accuracy(network, batches)
+    curvature = output_curvature(network, batches, cross_entropy)
+    for change in (
+        lambda n: quantize_by_rate(n, batches, curvature, RateOptions(1e-6)),
+        lambda n: quantize_with_feedback(n, batches, 4),
+        lambda n: prune_by_surgeon(n, batches, 0.3),
+    ):
+        changed = copy.deepcopy(network)
+        found = change(changed)
+        assert "unused.weight" not in found and next(iter(found)) == "first.weight"
+        assert torch.equal(changed.get_parameter("unused.weight"), network.get_parameter("unused.weight"))
+        assert accuracy(changed, batches) > before - 0.1

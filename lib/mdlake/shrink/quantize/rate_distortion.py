@@ -23,7 +23,7 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.kernels.feedback import round_columns
 from mdlake.models.batches import Batch
 from mdlake.models.schemes import Linear
-from mdlake.shrink.inputs import Layer, Moments, cross_moments, layers_of, weight_matrices
+from mdlake.shrink.inputs import Layer, Moments, cross_moments, layers_in_order, layers_of, weight_matrices
 from mdlake.shrink.prune.second_order import inverse_factor
 from mdlake.shrink.quantize.linear import quantize_linear
 from mdlake.shrink.quantize.rates import TOP, count_levels, linear_of, nearest_levels
@@ -66,7 +66,7 @@ def quantize_by_rate(
     """
     reference, held, found = copy.deepcopy(network), list(batches), {}
     targets = layers_of(reference)
-    for name, layer in layers_of(network).items():
+    for name, layer in layers_in_order(network, held).items():
         own, crossed = cross_moments(network, reference, held, name)
         weights, second = _target(targets[name], own, crossed)
         worth = _worth(curvature[name]).reshape(len(weights), -1)
