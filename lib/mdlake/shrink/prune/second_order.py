@@ -32,8 +32,9 @@ def prune_by_surgeon(
 ) -> Masks:
     """Prunes and corrects the weights of all Linear and Conv2d layers in place; returns the masks.
 
-    `sparsity` is one share for every layer, or a share by weight name (layers not named are left alone); with a
-    `pattern` as (2, 4) two of every four stay, whatever the share. Layers are done one after the other, each
+    `sparsity` is one share for every layer, or a share by weight name, as `masks.shares_by_layer` has them of a
+    ranking over all layers, which keeps far more accuracy (layers not named are left alone). With a `pattern` as
+    (2, 4) two of every four stay, whatever the share. Layers are done one after the other, each
     with the inputs that the pruned layers before it give, so `batches` is gone through once a layer.
     """
     held = list(batches)
