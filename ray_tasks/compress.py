@@ -29,6 +29,7 @@ from mdlake.shrink.compress import Attempt, Candidate, attempts, choose
 from mdlake.shrink.compress import compress as compress_model
 from mdlake.shrink.distill import DistillLoss
 from mdlake.shrink.stages import Data, Stage
+from mdlake.statistics.figures import CANDIDATE
 from ray_tasks.distill import DISTILLED
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_models, record_training
@@ -45,6 +46,7 @@ _KEPT = "artifacts/candidates"
 
 @dataclass(frozen=True)
 class CompressOptions(CommonOptions):
+    max_bytes: int = option(0, "bytes of the artifact at most; the best within them is taken, whatever it drops")
     max_drop: float = option(
         -1.0, "score (AUC or accuracy) that may be lost on the validation split; default: the recipe's"
     )
@@ -84,13 +86,13 @@ def compress(options: CompressOptions) -> dict[str, Any]:
             candidates += found
             for candidate in found:
                 _say_candidate(candidate, tasks[0].data.floor)
-    best = choose(candidates, tasks[0].data.floor)
+    best = choose(candidates, tasks[0].data.floor, options.max_bytes)
     store.put(ARTIFACT, best.data)
     record = write_record(
         store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), stages=best.name, bits=best.bits,
         nonzero=best.nonzero, score=best.score,
     )  # fmt: skip
-    _record_statistics(options, tasks[0], best, mark)
+    _record_statistics(options, tasks[0], best, candidates, mark)
     store.delete([task.kept for task in tasks])
     say("compress", f"{ARTIFACT}: {len(best.data)} bytes, a score of {best.score:.4f} on validation")
     return record
@@ -114,7 +116,8 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
         DistillLoss(recipe.distill),
         score_of(student["validation"]) - steps.max_drop,
     )
-    mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill))
+    budget = {"max_bytes": options.max_bytes} if options.max_bytes else {}
+    mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill), **budget)
     begun: dict[Stage, list[Attempt]] = {}
     for attempt in attempts(steps):
         begun.setdefault(attempt[0], []).append(attempt)
@@ -144,23 +147,21 @@ def _say_candidate(candidate: Candidate, floor: float) -> None:
     say("compress", f"{candidate.name}; {figures}{over}")
 
 
-def _record_statistics(options: CompressOptions, task: CompressTask, best: Candidate, mark: str) -> None:
-    parameters = count_parameters(load_bundle(task.store, task.model).module)
-    score = score_name(load_bundle(task.store, task.model).metrics).lower()
+def _record_statistics(
+    options: CompressOptions, task: CompressTask, best: Candidate, candidates: Sequence[Candidate], mark: str
+) -> None:
+    """A row for each stage of the best, and one for each candidate."""
+    model = load_bundle(task.store, task.model)
+    common = {"parameters": count_parameters(model.module), "split": "validation"}
+    score = score_name(model.metrics).lower()
     rows = [
-        {
-            "model": "student distilled",
-            "stage": report.stage,
-            "parameters": parameters,
-            "nonzero": report.nonzero,
-            "bits": report.bits,
-            "bytes": report.bytes,
-            "split": "validation",
-            score: report.score,
-        }
-        for report in best.stages
+        {"model": name, "stage": stage, "nonzero": made.nonzero, "bits": made.bits, "bytes": size, score: made.score}
+        for name, stage, made, size in (
+            *((CANDIDATE, made.name, made, len(made.data)) for made in candidates),
+            *(("compressed", report.stage, report, report.bytes) for report in best.stages),
+        )
     ]
-    record_models(options, rows, run=f"compress-{mark}")
+    record_models(options, [{**common, **row} for row in rows], run=f"compress-{mark}")
     record_training(options, "student pruned", best.history, run=f"compress-{mark}")
 
 

@@ -33,6 +33,7 @@ from mdlake.encodings.plain import Constant
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Shape
 from mdlake.encodings.scaled import Scaled
+from mdlake.encodings.weights import Weights
 from mdlake.expressions import Expression
 from mdlake.parents import Column
 from mdlake.streams import Kind, Stream, Strings, kind_of, numbers
@@ -135,6 +136,10 @@ def proposals(encoding: type[Encoding], facts: Facts) -> Iterator[Encoding]:
         yield Interpolated(Scaled(1, 2), 3)
     if encoding is Octaves and facts.kind.is_float:
         yield Octaves(1, 0)
+    if encoding is Weights:
+        kind = facts.kind
+        yield from (Weights(length) for length in (0, 40) if kind.is_float or kind is Kind.U16)
+        yield from (Weights(40, low) for low in ((22, 15) if kind is Kind.F32 else (14, 8) if kind is Kind.F16 else ()))
     if encoding is Predicted and facts.kind.is_integer:
         experts = ((0, 2, 0), (1, 1, 3), (2, 3, 4), (3, 1, 0), (4, 2, 1))
         yield from (Predicted(Predictor((one,)), (0, 1)) for one in experts)

@@ -16,6 +16,7 @@ from mdlake.encodings.interpolated import Interpolated
 from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.protocol import Shape
 from mdlake.encodings.scaled import Scaled
+from mdlake.encodings.weights import Weights
 from mdlake.errors import CorruptError, MdlakeError
 from mdlake.kernels import bits
 from mdlake.streams import Kind, Stream, Strings, kind_of, same
@@ -26,11 +27,13 @@ TAKES |= {"zigzag": [Kind.I8, Kind.I16, Kind.I32, Kind.I64], "decimal": [Kind.F1
 TAKES |= {name: TAKES["decimal"] for name in ("scaled", "octaves", "interpolated")}
 TAKES |= {"float_bits": TAKES["decimal"], "byte_planes": NUMERIC}
 TAKES |= {name: [k for k in Kind if k.is_integer] for name in ("delta", "frame_of_reference")}
+TAKES |= {"weights": [Kind.U16, *TAKES["decimal"]]}
 CONFIGURATIONS: dict[str, list[Encoding]] = {
     "decimal": [Decimal(digits) for digits in (0, 2, 15)],
     "bit_split": [BitSplit(low) for low in (1, 3, 7)],
     "scaled": [Scaled(), Scaled(25, 2), Scaled(7, -3), Scaled(1, 300)],
     "interpolated": [Interpolated(Scaled(1, 2), 3), Interpolated(Scaled(1, 20), 1 << 20)],
+    "weights": [Weights(), Weights(1), Weights(7), Weights(300)],
     "octaves": [Octaves(), Octaves(377, -20), Octaves(1 << 40, -1100)],
 }
 
@@ -122,7 +125,7 @@ def test_numbers_and_names_are_unique_and_never_change() -> None:
         *((17, "decimal"), (18, "float_bits"), (19, "lengths"), (20, "front_coding"), (21, "mixed")),
         *((22, "text_mixed"), (23, "formula"), (24, "predicted"), (25, "lookup"), (26, "partition"), (27, "scaled")),
         *((28, "fields"), (29, "words"), (30, "rans_order1"), (31, "split"), (32, "octaves"), (33, "interpolated")),
-        (34, "composed"),
+        *((34, "composed"), (35, "weights")),
     ]
 
 

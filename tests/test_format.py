@@ -126,6 +126,11 @@ def comparable(stream: Stream) -> Values:
     return (bits_of(stream) if kind_of(stream).is_float else stream).tolist()
 
 
+def decoded_values(data: bytes) -> Values:
+    """The numbers, or bit patterns of floats, of a block of a plain vector, by the reference."""
+    return Block.of(data).stream()[1]
+
+
 def assert_reads(
     stream: Stream, chain: Chain, names: tuple[int, ...] = (), parents: Mapping[int, Parent] | None = None
 ) -> None:

@@ -210,6 +210,24 @@ def test_a_network_of_images_is_trained_scored_pruned_shared_and_packed(tmp_path
     assert compress(dense, [attempt], data)[0].data == found.data
 
 
+def test_rounding_by_rate_needs_no_training_and_finds_the_price(tmp_path: Path) -> None:
+    """The price of a bit is searched so that the score stays at the floor; a lower floor gives fewer bytes."""
+    train, validation = source(tmp_path / "train", 900), source(tmp_path / "validation", 300, 1)
+    dense = model()
+    list(Trainer(dense.module, train, validation, TRAINING, hard_loss).run())
+    before = {name: tensor.clone() for name, tensor in dense.module.state_dict().items()}
+    data = Data(train, validation, hard_loss)
+    whole, sizes = data.measure(dense.module), []
+    (attempt,) = attempts(CompressOptions([{"use": "rate", "rows": 800}]))
+    for drop in (0.005, 0.1):
+        (found,) = compress(dense, [attempt], replace(data, floor=whole - drop))
+        loaded = parse_artifact(found.data)
+        assert data.measure(loaded.module) == found.score >= whole - drop and not found.history
+        sizes.append(len(found.data))
+    assert sizes[1] < sizes[0] < 4 * count_parameters(dense.module) / 4
+    assert all(torch.equal(tensor, before[name]) for name, tensor in dense.module.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("name", "options", "stage"),
     [

@@ -193,7 +193,10 @@ def test_statistics_have_every_epoch_and_every_model(lake: Path) -> None:
             found = [row["epoch"] for row in training if (row["model"], row["split"]) == (model, split)]
             assert found == list(range(1, epochs + 1))
     models = read(str(lake / "stats"), "models").to_pylist()
-    assert {row["stage"] for row in models} == {"train", "distill", "prune", "quantize", "artifact"}
+    tried = {f"prune {share}, linear 8" for share in (0.1, 0.3)}
+    assert {row["stage"] for row in models if row["model"] == "candidate"} == tried
+    assert {row["stage"] for row in models if row["split"] == "test"} == {"train", "distill", "artifact"}
+    assert [row["stage"].split()[0] for row in models if row["model"] == "compressed"] == ["prune", "linear"]
 
 
 def test_an_option_that_changes_is_new_work(lake: Path, recipe: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from mdlake.statistics import record
+from mdlake.statistics.figures import gather
 from mdlake.statistics.report import report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -65,6 +66,13 @@ def lake(tmp_path: Path) -> Path:
     )
     record(stats, "tables", [whole], run="ingest")
     record(stats, "tables", [{"stage": "encode", "rows": 1000, "archive_bytes": 1500}], run="encode")
+    tried = {**MODEL_ROW, "model": "candidate", "split": "validation"}
+    for run, scores in (("before", (0.1,)), ("compress", (0.6, 0.9, 0.7, 0.95))):
+        rows = [
+            {**tried, "stage": HOSTILE if at == 1 else f"way {at}", "bytes": 1000 * (at + 1), "accuracy": score}
+            for at, score in enumerate(scores)
+        ]
+        record(stats, "models", rows, run=run)
     record(
         stats,
         "models",
@@ -138,6 +146,14 @@ def test_it_shows_the_figures(lake: Path) -> None:
     assert "500\u00d7" in text  # the artifact beside the teacher
 
 
+def test_the_front_is_what_nothing_smaller_beats(lake: Path) -> None:
+    found = gather(str(lake / "stats")).candidates
+    assert [row["score"] for row in found] == [0.6, 0.9, 0.7, 0.95]
+    assert [row["front"] for row in found] == [True, True, False, True]
+    page = report(str(lake))
+    assert "Candidates" in page and "way 0" in page and "way 2" not in page
+
+
 def test_the_same_statistics_give_the_same_page(lake: Path) -> None:
     assert report(str(lake)) == report(str(lake))
 
@@ -166,8 +182,8 @@ def test_it_opens_in_chromium(lake: Path, tmp_path: Path) -> None:
     dom = _chromium(tmp_path, "--dump-dom", page.as_uri())
     assert "CONSOLE" not in dom.stderr, dom.stderr
     found = Page(dom.stdout)
-    assert found.tags.count("figure") == 4 and "script" not in found.tags
-    for name in ("bytes per column", "bytes per step", "size against quality", "training curves"):
+    assert found.tags.count("figure") == 5 and "script" not in found.tags
+    for name in ("bytes per column", "bytes per step", "size against quality", "candidates", "training curves"):
         assert ("aria-label", name) in found.attributes
     bars = [value for name, value in found.attributes if name == "aria-roledescription" and value == "bar"]
     assert len(bars) == 2 * 3 + 3, "two bars a column, one a step"

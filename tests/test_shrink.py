@@ -237,6 +237,20 @@ def test_no_candidate_within_the_budget_names_the_best(sources: tuple[Source, So
     found = compress(model, attempts(options), Data(*sources, hard_loss, 0.99))
     with pytest.raises(InvalidArgumentError, match=r"keeps a score of 0\.9900 .*the best was 0\.\d+ with prune 0\.\d"):
         choose(found, 0.99)
+    sizes = [len(candidate.data) for candidate in found]
+    assert choose(found, 0.99, max(sizes)).score == max(candidate.score for candidate in found)
+    assert len(choose(found, 0.99, min(sizes)).data) == min(sizes)
+    with pytest.raises(
+        InvalidArgumentError, match=rf"at most {min(sizes) - 1} bytes; the smallest has {min(sizes)} with"
+    ):
+        choose(found, 0.99, min(sizes) - 1)
+
+
+def test_an_empty_split_is_refused(sources: tuple[Source, Source], tmp_path: Path) -> None:
+    empty = source_of(write_split(tmp_path / "empty", delays(3).slice(0, 0), files=1), sources[0].features)
+    for name, splits in (("train", (empty, sources[1])), ("validation", (sources[0], empty))):
+        with pytest.raises(InvalidArgumentError, match=f"the {name} split is empty"):
+            Trainer(model_of(sources[0].features).module, *splits, TRAINING, hard_loss)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ comes first, sizes are counted before they are allocated, and whatever is wrong 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mdlake.checksum import crc32
 from mdlake.columns import flatten, rebuild
 from mdlake.encodings import LEAVES, STEPS, Encoding
 from mdlake.encodings.chain import Budget, Chain, read_chain
@@ -225,8 +225,10 @@ def assemble(length: int, chains: Iterable[tuple[Shape, Chain]], parents: tuple[
         if shape.kind is Kind.STRINGS:
             body.varint(shape.text)
         chain.write(body)
-    payload = body.getvalue()
-    return MAGIC + bytes([VERSION]) + zlib.crc32(payload).to_bytes(4, "little") + payload
+    checksum = 0
+    for part in body.parts():
+        checksum = crc32(part, checksum)
+    return b"".join((MAGIC, bytes([VERSION]), checksum.to_bytes(4, "little"), *body.parts()))
 
 
 def _open(data: bytes | memoryview) -> tuple[int, Reader]:
@@ -240,7 +242,7 @@ def _open(data: bytes | memoryview) -> tuple[int, Reader]:
         raise UnsupportedVersionError(
             f"block format version {view[4]} is not 1 to {VERSION}; a newer mdlake may read it"
         )
-    expected, found = int.from_bytes(view[5:HEADER_SIZE], "little"), zlib.crc32(view[HEADER_SIZE:])
+    expected, found = int.from_bytes(view[5:HEADER_SIZE], "little"), crc32(view[HEADER_SIZE:])
     if expected != found:
         raise CorruptError(f"checksum {found:08x} is not {expected:08x}: the block is damaged or cut")
     return expected, Reader(view[HEADER_SIZE:])
@@ -305,7 +307,7 @@ class _Streams:
     def __init__(self, chains: list[tuple[Shape, Chain]], known: Known | None, length: int) -> None:
         self._chains = chains
         self._known = known
-        self._valid = np.ones(length, bool)
+        self._valid = np.ones(length if known else 0, bool)
         self._at = 0
 
     def take(self, kind: Kind, count: int | None, role: str) -> Stream:

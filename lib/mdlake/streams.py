@@ -39,7 +39,7 @@ class Kind(IntEnum):
     @property
     def width(self) -> int:
         """Bytes per value; for strings, the bytes of one offset."""
-        return 8 if self is Kind.STRINGS else self.dtype.itemsize
+        return _WIDTHS[self]
 
     @property
     def is_unsigned(self) -> bool:
@@ -65,6 +65,7 @@ _DTYPES = {
         Kind, ["<u1", "<u2", "<u4", "<u8", "<i1", "<i2", "<i4", "<i8", "<f2", "<f4", "<f8"], strict=False
     )
 }
+_WIDTHS = (*(dtype.itemsize for dtype in _DTYPES.values()), 8)
 _KINDS = {dtype: kind for kind, dtype in _DTYPES.items()}
 UNSIGNED = {1: Kind.U8, 2: Kind.U16, 4: Kind.U32, 8: Kind.U64}
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from mdlake.errors import CorruptError, TruncatedError
 
 MAX_VARINT_BYTES = 10
+_MUCH = 1 << 14
 
 
 class Writer:
-    """Appends to a growing byte string."""
+    """Appends to a growing byte string. Much data is not copied before the whole is: it must not change meanwhile."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
+        self._before: list[bytes | bytearray | memoryview] = []
 
     def byte(self, value: int) -> None:
         self._bytes.append(value)
@@ -31,19 +33,27 @@ class Writer:
         self.varint(2 * value if value >= 0 else -2 * value - 1)
 
     def raw(self, data: bytes | bytearray | memoryview) -> None:
-        self._bytes += data
+        if len(data) < _MUCH:
+            self._bytes += data
+        else:
+            self._before += [self._bytes, data]
+            self._bytes = bytearray()
 
     def counted(self, data: bytes | bytearray | memoryview) -> None:
         """The length as a varint, then the bytes."""
         self.varint(len(data))
-        self._bytes += data
+        self.raw(data)
 
     @property
     def size(self) -> int:
-        return len(self._bytes)
+        return sum(map(len, self.parts()))
+
+    def parts(self) -> tuple[bytes | bytearray | memoryview, ...]:
+        """What was written, one part after the other."""
+        return *self._before, self._bytes
 
     def getvalue(self) -> bytes:
-        return bytes(self._bytes)
+        return b"".join(self.parts())
 
 
 class Reader:
@@ -58,11 +68,20 @@ class Reader:
         return len(self._data) - self._at
 
     def byte(self) -> int:
-        return self.raw(1)[0]
+        try:
+            value = self._data[self._at]
+        except IndexError:
+            raise TruncatedError("expected one more byte, found none; fetch the whole object again") from None
+        self._at += 1
+        return value
 
     def varint(self) -> int:
-        value = shift = 0
-        for _ in range(MAX_VARINT_BYTES):
+        value = self.byte()
+        if value < 0x80:
+            return value
+        value &= 0x7F
+        shift = 7
+        for _ in range(MAX_VARINT_BYTES - 1):
             byte = self.byte()
             value |= (byte & 0x7F) << shift
             if byte < 0x80:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from . import binary, coders, composed, floats, integers, mixed, numbers, strings, text_mixed
+from . import binary, coders, composed, floats, integers, mixed, numbers, strings, text_mixed, weights
 from .reader import Kind, Parent, Place, Reader, Unknown, Values, check
 
 CODERS = {
@@ -65,6 +65,7 @@ ENCODINGS: dict[int, Callable[[Place], Values]] = {
     32: floats.octaves,
     33: floats.interpolated,
     34: composed.composed,
+    35: weights.weights,
 }
 
 

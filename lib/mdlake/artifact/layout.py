@@ -24,6 +24,7 @@ from mdlake.models.features import FeatureSpec
 from mdlake.models.inputs import Inputs, inputs_from_json
 from mdlake.models.networks import NETWORKS, build_network
 from mdlake.models.schemes import SCHEMES, Codebook, Kept, Plain, Shape
+from mdlake.weights import encode_weights
 
 FORMAT = 2
 LEVELS = "levels"
@@ -56,7 +57,7 @@ def lay_out(model: Model, schemes: Mapping[str, Kept], effort: str) -> tuple[dic
     parts: dict[str, bytes] = {}
     for name, scheme in chosen.items():
         for role, array in scheme.arrays.items():
-            parts[part_name(name, role)] = encode_values(array, effort)
+            parts[part_name(name, role)] = _block(scheme, array, effort)
     levels = {name: scheme.levels for name, scheme in chosen.items() if not isinstance(scheme, Plain)}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if levels:
@@ -144,6 +145,12 @@ def check_memory(needed: int, max_bytes: int) -> None:
         raise InvalidArgumentError(
             f"the weights may take {needed} bytes of memory, more than the {max_bytes} allowed: raise max_bytes"
         )
+
+
+def _block(scheme: Kept, array: np.ndarray, effort: str) -> bytes:
+    if isinstance(scheme, Plain) and scheme.row is not None:
+        return encode_weights(array, scheme.row, effort)
+    return encode_values(array, effort)
 
 
 def _described(chosen: Mapping[str, Kept]) -> list[list[Any]]:

@@ -49,6 +49,15 @@ def clusters(keys: NDArray[np.intp], count: int, symbols: np.ndarray, alphabet: 
     return np.argsort(np.argsort(firsts)).astype(np.uint8)[numbers]
 
 
+def merged(counts: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """uint8 [count]: which of these histograms, [count, alphabet], share a table; tables are numbered as they come."""
+    occurring = counts.any(axis=0)
+    tables, members = counts[:, occurring].astype(np.float64), np.ones(len(counts))
+    into = np.zeros(len(counts), np.int64)
+    kernel.merge(tables, members, into, _logs())
+    return np.unique(into, return_inverse=True)[1].astype(np.uint8)
+
+
 @cache
 def _logs() -> NDArray[np.float64]:
     logs = np.zeros(_COMMON)

@@ -26,6 +26,7 @@ from mdlake.encodings.scaled import Scaled
 from mdlake.encodings.split import Split
 from mdlake.encodings.text import FrontCoding, Lengths
 from mdlake.encodings.text_mixed import MixedText
+from mdlake.encodings.weights import Weights
 from mdlake.encodings.words import Words
 
 LEAVES: tuple[type[Encoding], ...] = (
@@ -66,6 +67,7 @@ STEPS: tuple[type[Encoding], ...] = (
     Fields,
     Words,
     Split,
+    Weights,
 )
 ENCODINGS: dict[int, type[Encoding]] = {encoding.id: encoding for encoding in (*LEAVES, *STEPS)}
 

@@ -57,6 +57,13 @@ class Plain:
         return {"dtype": _NAMES[self.tensor.dtype]}
 
     @property
+    def row(self) -> int | None:
+        """Of floats, how many have one place in the first dimension, 0 if there is but one dimension; else None."""
+        if not self.tensor.dtype.is_floating_point:
+            return None
+        return prod(self.tensor.shape[1:]) if self.tensor.dim() > 1 else 0
+
+    @property
     def arrays(self) -> dict[str, np.ndarray]:
         flat = self.tensor.detach().cpu().contiguous().reshape(-1)
         return {"": (flat.view(torch.uint16) if flat.dtype is torch.bfloat16 else flat).numpy()}

@@ -75,6 +75,9 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
+        for name, split in (("train", self.train), ("validation", self.validation)):
+            if not split.shards.rows:
+                raise InvalidArgumentError(f"the {name} split is empty", url=split.shards.store.url)
         self.network.to(self.device)
         self.share = _share()
         parallel = self.share.world > 1

@@ -130,8 +130,14 @@ def _grown(
             yield from _grown(branch, so_far, told_all, longer, data, effort)
 
 
-def choose(candidates: Sequence[Candidate], floor: float) -> Candidate:
-    """The smallest artifact within the budget; an error with the best that was reached if there is none."""
+def choose(candidates: Sequence[Candidate], floor: float, max_bytes: int = 0) -> Candidate:
+    """The smallest artifact whose score is at the floor or above or, given `max_bytes`, the best within them.
+
+    Raises:
+        InvalidArgumentError: there is none; it names the nearest that was reached.
+    """
+    if max_bytes:
+        return _best_within(candidates, max_bytes)
     fitting = [candidate for candidate in candidates if candidate.score >= floor]
     if not fitting:
         best = max(candidates, key=lambda candidate: candidate.score)
@@ -140,6 +146,17 @@ def choose(candidates: Sequence[Candidate], floor: float) -> Candidate:
             f"with {best.name}, {len(best.data)} bytes: raise max_drop, or allow more bits or lower sparsities"
         )
     return min(fitting, key=lambda candidate: (len(candidate.data), -candidate.score))
+
+
+def _best_within(candidates: Sequence[Candidate], max_bytes: int) -> Candidate:
+    fitting = [candidate for candidate in candidates if len(candidate.data) <= max_bytes]
+    if not fitting:
+        least = min(candidates, key=lambda candidate: len(candidate.data))
+        raise InvalidArgumentError(
+            f"no candidate has at most {max_bytes} bytes; the smallest has {len(least.data)} with {least.name}, "
+            f"at a score of {least.score:.4f}: allow more, or add higher sparsities and fewer bits to the recipe"
+        )
+    return max(fitting, key=lambda candidate: (candidate.score, -len(candidate.data)))
 
 
 def _choices(table: Mapping[str, Any], training: TrainingOptions) -> list[Stage]:

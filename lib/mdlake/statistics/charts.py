@@ -102,16 +102,32 @@ def size_against_quality(rows: Rows, names: Sequence[str]) -> str:
 
     `names` gives every model of the report its colour.
     """
-    panels = [_quality(rows, names, key, title) for key, title in (("auc", "AUC"), ("accuracy", "accuracy"))]
+    kinds = [("auc", "AUC")] if any(row["auc"] is not None for row in rows) else []
+    panels = [_quality(rows, names, key, title) for key, title in (*kinds, ("accuracy", "accuracy"))]
     return _svg(alt.hconcat(*panels, spacing=50).resolve_scale(color="shared"), "size against quality")
 
 
+def candidates(rows: Rows) -> str:
+    """Bytes (log) against score: all that were tried, a line along those that nothing smaller beats."""
+    base = alt.Chart(alt.Data(values=list(rows))).encode(
+        x=alt.X("bytes:Q", title="bytes of the artifact", scale=alt.Scale(type="log", nice=False, padding=40)),
+        y=alt.Y("score:Q", title="score on the validation split", scale=alt.Scale(zero=False, padding=24)),
+    )
+    color = alt.condition("datum.front", alt.value(SERIES[0]), alt.value("var(--before)"))
+    points = base.mark_point(filled=True, size=110, opacity=1).encode(color=color)
+    front = base.transform_filter("datum.front")
+    line = front.mark_line(strokeWidth=2, color=SERIES[0], interpolate="step-after")
+    labels = front.mark_text(dy=-14, fontSize=12).encode(text="stage:N")
+    return _svg((line + points + labels).properties(width=760, height=280), "candidates")
+
+
 def training_curves(rows: Rows, names: Sequence[str]) -> str:
-    """Loss and AUC by epoch, a colour per model; validation solid, training dashed."""
+    """Loss and AUC (else accuracy) by epoch, a colour per model; validation solid, training dashed."""
     shown = {row["model"] for row in rows}
     models = [name for name in names if name in shown]
     panels = []
-    for key, title in (("loss", "loss"), ("auc", "AUC on the validation split")):
+    score = ("auc", "AUC") if any(row["auc"] is not None for row in rows) else ("accuracy", "accuracy")
+    for key, title in (("loss", "loss"), (score[0], f"{score[1]} on the validation split")):
         values = [row for row in rows if row[key] is not None]
         line = alt.Chart(alt.Data(values=values)).mark_line(
             strokeWidth=2, point={"size": 22, "filled": True}, interpolate="monotone"

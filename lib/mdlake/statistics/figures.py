@@ -14,6 +14,10 @@ _ARTIFACT = "artifact"
 _PARAMETERS = re.compile(r"\[[^\]]*\]")
 
 
+CANDIDATE = "candidate"
+"""What the statistics `models` call an artifact that was tried; its stage says how."""
+
+
 @dataclass(frozen=True)
 class Figures:
     """`highlights`: label, value, note. `columns`: bytes of each, largest first. `steps`: bytes of the table."""
@@ -23,6 +27,7 @@ class Figures:
     columns: Rows = field(default_factory=list)
     steps: Rows = field(default_factory=list)
     models: Rows = field(default_factory=list)
+    candidates: Rows = field(default_factory=list)
     training: Rows = field(default_factory=list)
     stages: Rows = field(default_factory=list)
 
@@ -46,6 +51,7 @@ def gather(stats_url: str, options: Mapping[str, str] | None = None) -> Figures:
         columns=_columns(latest("profile"), latest("blocks")),
         steps=steps,
         models=models,
+        candidates=_candidates(read(stats_url, "models", options).to_pylist()),
         training=_training(read(stats_url, "training", options).to_pylist()),
         stages=_newest(read(stats_url, "stages", options).to_pylist(), "stage"),
     )
@@ -125,10 +131,21 @@ def _models(models: Rows) -> Rows:
     return [{**row, "smaller": measured[0]["bytes"] / row["bytes"] if row["bytes"] else None} for row in measured]
 
 
+def _candidates(models: Rows) -> Rows:
+    """What the newest compression tried, smallest first; `front`: better than all that are smaller (Pareto)."""
+    tried = [row for row in models if row["model"] == CANDIDATE]
+    found, best = [], float("-inf")
+    for row in sorted((row for row in tried if row["run"] == tried[-1]["run"]), key=lambda row: row["bytes"]):
+        score = row["accuracy"] if row["auc"] is None else row["auc"]
+        found.append({"stage": row["stage"], "bytes": row["bytes"], "score": score, "front": score > best})
+        best = max(best, score)
+    return found
+
+
 def _training(rows: Rows) -> Rows:
     """Each model's newest run, oldest model first."""
     newest = {row["model"]: row["run"] for row in rows}
-    plain = ("model", "epoch", "split", "loss", "auc")
+    plain = ("model", "epoch", "split", "loss", "auc", "accuracy")
     return [{name: row[name] for name in plain} for row in rows if newest[row["model"]] == row["run"]]
 
 
@@ -147,6 +164,8 @@ def _highlights(steps: Rows, models: Rows) -> list[tuple[str, str, str]]:
     if artifact:
         first = models[0]
         found.append((_ARTIFACT, f"{artifact['smaller']:.0f}\u00d7", f"smaller than the {first['model']}"))
-        if artifact["auc"] is not None and first["auc"] is not None:
-            found.append(("AUC", f"{artifact['auc']:.4f}", f"on the test split; {first['model']}: {first['auc']:.4f}"))
+        score, title = ("auc", "AUC") if artifact["auc"] is not None else ("accuracy", "accuracy")
+        if artifact[score] is not None and first[score] is not None:
+            told = f"on the test split; {first['model']}: {first[score]:.4f}"
+            found.append((title, f"{artifact[score]:.4f}", told))
     return found

@@ -58,6 +58,7 @@ def _plots(figures: Figures) -> dict[str, Markup]:
         "columns": (charts.column_bytes, figures.columns),
         "steps": (charts.step_bytes, figures.steps),
         "models": (partial(charts.size_against_quality, names=figures.names), figures.models),
+        "candidates": (charts.candidates, figures.candidates),
         "training": (partial(charts.training_curves, names=figures.names), figures.training),
     }
     return {name: Markup(draw(rows)) for name, (draw, rows) in drawn.items() if rows}

@@ -1,13 +1,13 @@
-"""Training that sees shared values: the forward pass takes nearest centroids, the optimizer moves the weights.
+"""Training that sees shared values: forward goes the nearest centroid, the optimizer moves weights and centroids.
 
-A weight may change its centroid as it moves, and centroids follow the means of their weights, one round of Lloyd every
-so many steps: k-means within training, with straight-through gradients (Bengio, Léonard and Courville, 2013), much as
-DKM does softly (Cho et al., Differentiable k-Means Clustering Layer, 2022). What is zero stays outside of the codebook.
+A weight changes its centroid as it moves. Its gradient is that of the value that was taken in its place (straight
+through: Bengio, Léonard and Courville, 2013), which is its centroid's too: k-means quantisation within training, much
+as DKM does softly (Cho et al., Differentiable k-Means Clustering Layer, 2022). What is zero stays out of the codebook.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,11 +16,9 @@ from torch.func import functional_call
 
 from mdlake.shrink.quantize.codebook import Codebook, shared_codebook
 
-_EVERY = 16  # steps from one round of Lloyd to the next
-
 
 class SharingAware(nn.Module):
-    """Answers as `network` with one codebook for each group of parameters; trains the network it wraps.
+    """Answers as `network` with one codebook for each group of parameters; trains the network it wraps, and centroids.
 
     `groups`: names of parameters, and how many entries their codebook has.
     """
@@ -29,58 +27,44 @@ class SharingAware(nn.Module):
         super().__init__()
         self.network = network
         self._groups = [list(group) for group, _ in groups]
-        self._steps = 0
-        self._centroids = [self._first(*group) for group in groups]
+        self.centroids = nn.ParameterList([nn.Parameter(self._first(*group)) for group in groups])
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        weights = dict(self.network.named_parameters())
-        if self.training:
-            if self._steps % _EVERY == 0:
-                self._move(weights)
-            self._steps += 1
-        seen: dict[str, torch.Tensor] = dict(weights)
-        for group, centroids in zip(self._groups, self._centroids, strict=True):
+        seen: dict[str, torch.Tensor] = dict(self.network.named_parameters())
+        for group, centroids in zip(self._groups, self.centroids, strict=True):
             for name in group:
-                shared = _nearest(weights[name].detach(), centroids)
-                seen[name] = weights[name] + (shared - weights[name]).detach()
+                seen[name] = _shared(seen[name], centroids)
         return functional_call(self.network, seen, inputs)
 
+    @torch.no_grad()
     def codebooks(self) -> dict[str, Codebook]:
         """The codebooks that the weights have now, indices and float16 centroids."""
         found: dict[str, Codebook] = {}
         weights = dict(self.network.named_parameters())
-        for group, centroids in zip(self._groups, self._centroids, strict=True):
+        for group, centroids in zip(self._groups, self.centroids, strict=True):
             values = np.unique(centroids.cpu().numpy().astype(np.float16))
-            middles = _middles(torch.from_numpy(values.astype(np.float32)))
+            known = torch.from_numpy(values.astype(np.float32))
             for name in group:
-                weight = weights[name].detach().cpu()
-                index = torch.where(weight == 0, 0, torch.bucketize(weight, middles) + 1)
-                found[name] = Codebook(index.numpy().astype(np.uint8 if len(values) < 256 else np.uint16), values)
+                weight = weights[name].cpu()
+                index = np.zeros(tuple(weight.shape), np.uint8 if len(values) < 256 else np.uint16)
+                index[(weight != 0).numpy()] = _nearest(weight[weight != 0], known).numpy() + 1
+                found[name] = Codebook(index, values)
         return found
 
     def _first(self, group: Sequence[str], entries: int) -> torch.Tensor:
-        weights: Mapping[str, torch.Tensor] = dict(self.network.named_parameters())
+        weights = dict(self.network.named_parameters())
         books = shared_codebook({name: weights[name].detach() for name in group}, entries)
-        return torch.from_numpy(books[group[0]].centroids.astype("float32")).to(weights[group[0]].device)
-
-    @torch.no_grad()
-    def _move(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Each centroid to the mean of its weights; one that has none stays where it is."""
-        for place, (group, centroids) in enumerate(zip(self._groups, self._centroids, strict=True)):
-            flat = torch.cat([weights[name].detach().flatten() for name in group])
-            flat = flat[flat != 0]
-            index = torch.bucketize(flat, _middles(centroids))
-            sums = torch.zeros_like(centroids).index_add_(0, index, flat)
-            counts = torch.bincount(index, minlength=len(centroids))
-            means = torch.where(counts > 0, sums / counts.clamp_min(1), centroids)
-            self._centroids[place] = means.sort().values
+        return torch.from_numpy(books[group[0]].centroids.astype(np.float32)).to(weights[group[0]].device)
 
 
-def _nearest(weights: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
-    if not len(centroids):
-        return torch.zeros_like(weights)
-    return torch.where(weights == 0, 0.0, centroids[torch.bucketize(weights, _middles(centroids))])
+def _shared(weight: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """The weight with the nearest centroid in place of all that is not zero; gradients go to both."""
+    flat = weight.flatten()
+    places = flat.detach().nonzero().flatten()
+    kept = flat[places]
+    values = centroids[_nearest(kept.detach(), centroids.detach())] + (kept - kept.detach())
+    return torch.zeros_like(flat).index_copy(0, places, values).view_as(weight)
 
 
-def _middles(centroids: torch.Tensor) -> torch.Tensor:
-    return (centroids[1:] + centroids[:-1]) / 2
+def _nearest(values: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    return (values[:, None] - centroids).abs().argmin(1)
