@@ -1,0 +1,89 @@
+"""Images of classes on a real local Ray: a network is trained and made small, without a student, from an archive."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_images import table
+
+import mdlake
+from mdlake.artifact import load_artifact
+from mdlake.errors import InvalidArgumentError
+from mdlake.models.images import ImageSpec
+from mdlake.models.scoring import logits_of
+from ray_tasks import distill, evaluate, score, train
+from ray_tasks.compress import ARTIFACT, CompressOptions, compress, plan_candidates, run_task
+from ray_tasks.distill import DistillOptions
+from ray_tasks.evaluate import EvaluateOptions
+from ray_tasks.score import ScoreOptions
+from ray_tasks.train import TrainOptions
+
+pytestmark = pytest.mark.ray
+
+RECIPE = """
+label = "label"
+classes = 3
+[teacher]
+network = "lenet_5"
+image = { column = "image", shape = [1, 16, 16], normalize = true }
+options = { size = 16, filters = [4, 6], hidden = 12, outputs = 3 }
+training = { epochs = 4, batch_size = 32, learning_rate = 5e-3, warmup_steps = 5 }
+[compress]
+max_drop = 0.3
+training = { epochs = 1, batch_size = 32, learning_rate = 2e-3, weight_decay = 0.0 }
+stages = [
+    { use = "prune", sparsity = [0.5, 0.7], score = "lamp", biases = true, ramp_epochs = 1 },
+    { use = "codebook", entries = [4, 6], aware = { epochs = 1 } },
+]
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("recipe") / "stripes.toml"
+    path.write_text(RECIPE)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, recipe: str, ray_cluster: Any) -> Path:
+    """A lake whose splits are archives, with a trained and scored network."""
+    lake = tmp_path_factory.mktemp("lake")
+    for seed, (split, rows) in enumerate({"train": 900, "validation": 300, "test": 300}.items()):
+        mdlake.encode(table(rows, seed), lake / "shards" / split, "fast", rows_per_block=300)
+    train.train(TrainOptions(lake=str(lake), recipe=recipe, workers=1))
+    score.score(ScoreOptions(lake=str(lake), recipe=recipe))
+    return lake
+
+
+def test_one_worker_or_two_make_the_same_artifact_and_a_killed_run_goes_on(
+    trained: Path, recipe: str, tmp_path: Path
+) -> None:
+    made = []
+    for workers in (1, 2):
+        lake = tmp_path / str(workers)
+        shutil.copytree(trained, lake)
+        options = CompressOptions(lake=str(lake), recipe=recipe, workers=workers)
+        if workers == 2:  # the driver was killed after the first task
+            tasks, _ = plan_candidates(options)
+            assert len(tasks) == 2 and run_task(tasks[0]) and (lake / tasks[0].kept).exists()
+        compress(options)
+        assert not list(lake.glob("artifacts/candidates/*"))
+        made.append((lake / ARTIFACT).read_bytes())
+    assert made[0] == made[1]
+    evaluation = evaluate.evaluate(EvaluateOptions(lake=str(lake), recipe=recipe))
+    accuracy = {row["model"]: row["accuracy"] for row in evaluation["models"]}
+    assert accuracy.keys() == {"teacher", "artifact"} and min(accuracy.values()) > 0.6
+    found = load_artifact(str(lake / ARTIFACT))
+    assert isinstance(found.features, ImageSpec) and found.features.mean
+    test = table(300, 2)
+    right = (logits_of(found, test).argmax(1).numpy() == test["label"].to_numpy()).mean()
+    assert right == pytest.approx(accuracy["artifact"])
+
+
+def test_a_recipe_without_a_student_has_nothing_to_distill(trained: Path, recipe: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="the recipe has no student"):
+        distill.distill(DistillOptions(lake=str(trained), recipe=recipe))
