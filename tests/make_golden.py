@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from networks import dense_network, pruned_network
 
 from mdlake.block import VERSION, assemble, describe, encode_array
+from mdlake.coding.matrices import Grid
 from mdlake.coding.predicting import Predictor
 from mdlake.compositions import Composition, Cut, Literal, Number, Place, Rest
 from mdlake.encodings import ENCODINGS, Encoding
@@ -27,6 +29,7 @@ from mdlake.encodings.formula import HOW
 from mdlake.encodings.interpolated import Interpolated
 from mdlake.encodings.known import Hints, Known
 from mdlake.encodings.lookup import keys_of
+from mdlake.encodings.matrices import Matrices
 from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.partition import Partition
 from mdlake.encodings.plain import Constant
@@ -108,6 +111,24 @@ def by_encoding() -> Iterator[tuple[str, pa.Array, bytes]]:
         series = smooth.grid.values(turns, kind)
         yield f"interpolated_grid_{kind.name.lower()}", as_arrow(series), block_of(series, one_step(smooth, series))
         yield f"octaves_grid_{kind.name.lower()}", as_arrow(stream), block_of(stream, one_step(grid, stream))
+    for name, (stream, grids) in networks().items():
+        yield f"matrices_{name}", as_arrow(stream), block_of(stream, one_step(Matrices(grids), stream))
+
+
+def networks() -> dict[str, tuple[np.ndarray, tuple[Grid, ...]]]:
+    """Matrices of each kind of cell and of number."""
+    pruned, dense = pruned_network(), dense_network(4)
+    first = np.concatenate([pruned["first.weight"], pruned["first.bias"][:, None]], axis=1)
+    layers = np.concatenate([first.ravel(), pruned["second.weight"].ravel()])
+    filters = np.concatenate([dense["first.weight"].ravel(), dense["second.weight"].ravel()])
+    wide = (np.arange(180) * 7919 % 65536 - 32768).astype(np.int16) * (np.arange(180) % 4 > 1)
+    return {
+        "pruned_i8": (layers, (Grid(60, 1, 20, 20, True), Grid(30, 60))),
+        "dense_i8": (filters, (Grid(40, 4, 6, 6), Grid(20, 40))),
+        "wide_i16": (wide, (Grid(5, 3, 4, 2, True), Grid(11, 5))),
+        "unsigned_u8": (np.abs(layers).astype(np.uint8), (Grid(60, 401), Grid(30, 60))),
+        "zeros_i8": (np.zeros(60, np.int8), (Grid(3, 20),)),
+    }
 
 
 def compositions() -> dict[str, Composition]:

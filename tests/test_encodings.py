@@ -125,7 +125,7 @@ def test_numbers_and_names_are_unique_and_never_change() -> None:
         *((17, "decimal"), (18, "float_bits"), (19, "lengths"), (20, "front_coding"), (21, "mixed")),
         *((22, "text_mixed"), (23, "formula"), (24, "predicted"), (25, "lookup"), (26, "partition"), (27, "scaled")),
         *((28, "fields"), (29, "words"), (30, "rans_order1"), (31, "split"), (32, "octaves"), (33, "interpolated")),
-        *((34, "composed"), (35, "weights")),
+        *((34, "composed"), (35, "weights"), (36, "matrices")),
     ]
 
 

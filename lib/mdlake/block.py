@@ -21,12 +21,13 @@ from mdlake.encodings import LEAVES, STEPS, Encoding
 from mdlake.encodings.chain import Budget, Chain, read_chain
 from mdlake.encodings.coded import FastZstd, Huffman, Lzw, Rans, RansOrder1, SwiftZstd, Zstd
 from mdlake.encodings.known import NO_HINTS, Hints, Known, Parent
+from mdlake.encodings.matrices import Matrices
 from mdlake.encodings.partition import Partition
 from mdlake.encodings.plain import Constant, Plain
 from mdlake.encodings.predicted import Predicted
 from mdlake.encodings.protocol import Shape
 from mdlake.errors import CorruptError, InvalidArgumentError, TruncatedError, UnsupportedVersionError
-from mdlake.search import Effort, Searched, shortest
+from mdlake.search import Effort, Searched, encode_so, shortest
 from mdlake.streams import Kind, Stream, kind_of, numbers
 from mdlake.wire import Reader, Writer
 
@@ -48,7 +49,7 @@ _EFFORTS = {
     "max": Effort(_ADAPTIVE, _MIXED, (Zstd, Plain), depth=2, sample=16384, keep=2),
 }
 EFFORTS = tuple(_EFFORTS)
-CODERS = tuple(leaf.name for leaf in LEAVES if leaf not in (Plain, Constant))
+CODERS = tuple(leaf.name for leaf in LEAVES if leaf not in (Plain, Constant, Matrices))
 Watch = Callable[[Searched], None]
 
 
@@ -136,6 +137,21 @@ def encode_values(values: np.ndarray, effort: str = "default", coders: tuple[str
         raise InvalidArgumentError(f"a block holds one dimension, not {values.ndim}; ravel the array first")
     native = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     return assemble(len(values), [(Shape.of(native), shortest(native, _effort(effort, coders)))])
+
+
+def encode_with(values: np.ndarray, step: Encoding, effort: str = "default") -> bytes:
+    """One 1-D numpy array as a block whose chain begins with this step; what that leaves is searched.
+
+    Raises:
+        InvalidArgumentError: the step does not take these values, or as `encode_values`.
+    """
+    if values.ndim != 1:
+        raise InvalidArgumentError(f"a block holds one dimension, not {values.ndim}; ravel the array first")
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    chain = encode_so(step, native, _effort(effort, None), None)
+    if chain is None:
+        raise InvalidArgumentError(f"{step.name} does not take {len(values)} values of {values.dtype} as it was set up")
+    return assemble(len(values), [(Shape.of(native), chain)])
 
 
 def decode_array(

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from . import binary, coders, composed, floats, integers, mixed, numbers, strings, text_mixed, weights
+from . import binary, coders, composed, floats, integers, matrices, mixed, numbers, strings, text_mixed, weights
 from .reader import Kind, Parent, Place, Reader, Unknown, Values, check
 
 CODERS = {
@@ -66,6 +66,7 @@ ENCODINGS: dict[int, Callable[[Place], Values]] = {
     33: floats.interpolated,
     34: composed.composed,
     35: weights.weights,
+    36: matrices.matrices,
 }
 
 

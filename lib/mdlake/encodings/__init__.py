@@ -15,6 +15,7 @@ from mdlake.encodings.formula import Formula
 from mdlake.encodings.integers import Delta, FrameOfReference, Zigzag
 from mdlake.encodings.interpolated import Interpolated
 from mdlake.encodings.lookup import Lookup
+from mdlake.encodings.matrices import Matrices
 from mdlake.encodings.mixed import Mixed
 from mdlake.encodings.octaves import Octaves
 from mdlake.encodings.partition import Partition
@@ -41,6 +42,7 @@ LEAVES: tuple[type[Encoding], ...] = (
     Lzw,
     Mixed,
     MixedText,
+    Matrices,
 )
 STEPS: tuple[type[Encoding], ...] = (
     Delta,

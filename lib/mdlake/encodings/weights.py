@@ -31,7 +31,7 @@ MAX_TOP = 16
 _SYMBOLS = 255
 _LOOKED_AT, _COUNTED, _ALL_ROWS = 1 << 14, 1 << 20, 64
 _RARE = 14
-_AT_ONCE = 1 << 18
+_AT_ONCE = 1 << 17
 """Symbols that are decoded before they are made values: about what a core's own cache holds."""
 
 

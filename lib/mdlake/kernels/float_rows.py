@@ -9,6 +9,10 @@ into vector instructions.
 import numpy as np
 from numba import njit, uint8, uint64
 
+from mdlake.kernels.narrow import bits_and, bits_or, down, plus, up
+
+COMPILED_IN = "3c530725e6960243"
+
 STRETCH = 4096
 """A row is taken apart in stretches of so many values, each with planes of its own."""
 
@@ -110,21 +114,23 @@ def split(bits, length, low, base, zeros, symbols, rest):
     """Fills the symbols (uint8: top - base + 1, 0 where that is not 1 to 255) and the planes of the rest."""
     one = bits.dtype.type(1)
     sign = bits.dtype.type(8 * bits.itemsize - 1)
-    size, shift, first = (one << sign) - one, bits.dtype.type(low), bits.dtype.type(base)
+    size, shift, first = bits.dtype.type((one << sign) - one), bits.dtype.type(low), bits.dtype.type(one - base)
+    limit = bits.dtype.type(255)
     kept = np.empty(STRETCH, bits.dtype)
     at = uint64(0)
     for row in range(zeros.size):
-        zero = bits.dtype.type(zeros[row])
-        mask, place = (one << (shift - zero)) - one, shift - zero
+        zero, place = bits.dtype.type(zeros[row]), bits.dtype.type(low - zeros[row])
+        mask = bits.dtype.type((one << place) - one)
         end = uint64(min((row + 1) * length, bits.size))
         start = uint64(row * length)
         while start < end:
             count = min(uint64(STRETCH), end - start)
             for i in range(count):
+                symbol = plus(down(bits_and(bits[start + i], size), shift), first)
+                symbols[start + i] = uint8(symbol) if symbol <= limit else uint8(0)
+            for i in range(count):
                 value = bits[start + i]
-                top = bits.dtype.type(((value & size) >> shift) - first)
-                symbols[start + i] = uint8(top + one) if top < bits.dtype.type(255) else uint8(0)
-                kept[i] = ((value >> sign) << place) | ((value >> zero) & mask)
+                kept[i] = bits_or(up(down(value, sign), place), bits_and(down(value, zero), mask))
             at = write_planes(kept, count, 1 + low - zeros[row], rest, at)
             start += count
 
@@ -135,9 +141,9 @@ def write_planes(kept, count, width, out, at):
     shift = kept.dtype.type(0)
     for _ in range(width >> 3):
         for i in range(count):
-            out[at + i] = uint8(kept[i] >> shift)
+            out[at + i] = uint8(down(kept[i], shift))
         at += count
-        shift += kept.dtype.type(8)
+        shift = kept.dtype.type(shift + 8)
     for size in (4, 2, 1):
         if width & size:
             apart = (count * uint64(size) + uint64(7)) >> uint64(3)
@@ -145,10 +151,10 @@ def write_planes(kept, count, width, out, at):
             for part in range(8 // size):
                 start, place = uint64(part) * apart, uint8(part * size)
                 for i in range(min(apart, count - min(start, count))):
-                    piece = (uint8(kept[start + i] >> shift) & mask) << place
-                    out[at + i] = piece if part == 0 else out[at + i] | piece
+                    piece = up(bits_and(uint8(down(kept[start + i], shift)), mask), place)
+                    out[at + i] = piece if part == 0 else bits_or(out[at + i], piece)
             at += apart
-            shift += kept.dtype.type(size)
+            shift = kept.dtype.type(shift + size)
     return at
 
 
@@ -160,23 +166,24 @@ def join(symbols, rest, at, length, low, base, zeros, rare, found, bits):
     """
     one = bits.dtype.type(1)
     sign = bits.dtype.type(8 * bits.itemsize - 1)
-    shift, first = bits.dtype.type(low), bits.dtype.type(base) - one
+    shift, first = bits.dtype.type(low), bits.dtype.type(base - 1)
     kept = np.empty(STRETCH, bits.dtype)
     at = uint64(at)
     for row in range(zeros.size):
-        zero = bits.dtype.type(zeros[row])
-        mask, place = (one << (shift - zero)) - one, shift - zero
+        zero, place = bits.dtype.type(zeros[row]), bits.dtype.type(low - zeros[row])
+        mask = bits.dtype.type((one << place) - one)
         end = uint64(min((row + 1) * length, bits.size))
         start = uint64(row * length)
         while start < end:
             count = min(uint64(STRETCH), end - start)
             at = read_planes(rest, at, 1 + low - zeros[row], kept, count)
-            missing = uint64(0)
+            least = uint8(255)
             for i in range(count):
-                value = ((kept[i] >> place) << sign) | ((kept[i] & mask) << zero)
-                bits[start + i] = value | ((bits.dtype.type(symbols[start + i]) + first) << shift)
-                missing += uint64(symbols[start + i] == uint8(0))
-            if missing:
+                least = min(least, symbols[start + i])
+                value = bits_or(up(down(kept[i], place), sign), up(bits_and(kept[i], mask), zero))
+                top = plus(bits.dtype.type(symbols[start + i]), first)
+                bits[start + i] = bits_or(value, up(top, shift))
+            if least == uint8(0):
                 for i in range(count):
                     if symbols[start + i] == uint8(0):
                         value = ((kept[i] >> place) << sign) | ((kept[i] & mask) << zero)
@@ -193,10 +200,10 @@ def read_planes(data, at, width, kept, count):
     shift = kept.dtype.type(0)
     for _ in range(width >> 3):
         for i in range(count):
-            piece = kept.dtype.type(data[at + i]) << shift
-            kept[i] = kept[i] | piece if shift else piece
+            piece = up(kept.dtype.type(data[at + i]), shift)
+            kept[i] = bits_or(kept[i], piece) if shift else piece
         at += count
-        shift += kept.dtype.type(8)
+        shift = kept.dtype.type(shift + 8)
     for size in (4, 2, 1):
         if width & size:
             apart = (count * uint64(size) + uint64(7)) >> uint64(3)
@@ -204,8 +211,8 @@ def read_planes(data, at, width, kept, count):
             for part in range(8 // size):
                 start, place = uint64(part) * apart, uint8(part * size)
                 for i in range(min(apart, count - min(start, count))):
-                    piece = kept.dtype.type((data[at + i] >> place) & mask) << shift
-                    kept[start + i] = kept[start + i] | piece if shift else piece
+                    piece = up(kept.dtype.type(bits_and(down(data[at + i], place), mask)), shift)
+                    kept[start + i] = bits_or(kept[start + i], piece) if shift else piece
             at += apart
-            shift += kept.dtype.type(size)
+            shift = kept.dtype.type(shift + size)
     return at

@@ -1,6 +1,6 @@
 """The search for the shortest description: which chain of encodings makes a stream shortest."""
 
 from mdlake.search.otherwise import RunnerUp, Searched
-from mdlake.search.search import Effort, shortest
+from mdlake.search.search import Effort, encode_so, shortest
 
-__all__ = ["Effort", "RunnerUp", "Searched", "shortest"]
+__all__ = ["Effort", "RunnerUp", "Searched", "encode_so", "shortest"]
