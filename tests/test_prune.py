@@ -16,7 +16,7 @@ from mdlake.shrink.curvature import diagonal_fisher
 from mdlake.shrink.inputs import input_moments, input_rows, layers_of, weight_matrices
 from mdlake.shrink.prune import apply_masks, prunable, sparsity
 from mdlake.shrink.prune.magnitude import lamp_scores, magnitude_scores, threshold_masks
-from mdlake.shrink.prune.masks import nonzero_masks, semi_structured_masks, top_masks
+from mdlake.shrink.prune.masks import nonzero_masks, semi_structured_masks, shares_by_layer, top_masks
 from mdlake.shrink.prune.schedule import CubicRamp, GeometricRamp, HardMasks, SoftMasks
 from mdlake.shrink.prune.second_order import prune_by_surgeon, surgeon
 from mdlake.shrink.prune.sensitivity import damage_scores, sensitivity_scores
@@ -146,13 +146,22 @@ def test_the_surgeon_prunes_whole_networks(pattern: tuple[int, int] | None) -> N
     assert accuracy(network, batches) >= max(accuracy(plain, batches), before - 0.05)
 
 
+def test_shares_of_a_ranking_over_all_layers_are_kept() -> None:
+    network = trained(dense(), points(), 10)
+    ranked = top_masks(magnitude_scores(prunable(network)), 0.6)
+    shares = shares_by_layer(ranked)
+    masks = prune_by_surgeon(network, points(), shares)
+    assert len(set(shares.values())) == 3
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == {n: int(m.sum()) for n, m in ranked.items()}
+
+
 def test_only_the_layers_that_are_named_are_pruned() -> None:
     network = dense()
     assert set(prune_by_surgeon(network, points(), {"2.weight": 0.5})) == {"2.weight"}
     assert bool(network.get_parameter("0.weight").all())
     with pytest.raises(InvalidArgumentError, match=r"these weights: \['9.weight'\]"):
         prune_by_surgeon(network, points(), {"9.weight": 0.5})
-    with pytest.raises(InvalidArgumentError, match="no batch reached"):
+    with pytest.raises(InvalidArgumentError, match="no batch reached any"):
         prune_by_surgeon(network, [], 0.5)
 
 

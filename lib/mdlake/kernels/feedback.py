@@ -53,38 +53,6 @@ def round_columns(weights, factor, scales, importance, price, counts, levels):
 
 
 @njit(cache=True, nogil=True)
-def improve_rows(pulls, second, output, scales, price, counts, levels):
-    """One sweep over all levels, each chosen anew given all others; returns how many changed.
-
-    The cost is the trace of output E second E^T, E what is lost of the weights, and the bits. second: [inputs,
-    inputs] moments of the inputs; output: [outputs, outputs], curvature of the loss in the outputs; pulls: E second,
-    which is kept up to date.
-    """
-    top, total, changed = counts.size // 2, counts.sum(), 0
-    for i in range(levels.shape[0]):
-        own, scale = output[i, i], scales[i]
-        pull, moved = np.zeros(pulls.shape[1]), np.zeros(pulls.shape[1])
-        for r in range(levels.shape[0]):
-            for k in range(pull.size):
-                pull[k] += output[i, r] / own * pulls[r, k]
-        for j in range(levels.shape[1]):
-            worth = own * second[j, j] * scale**2
-            old = levels[i, j]
-            counts[old + top] -= 1
-            level = cheapest(old + pull[j] / (second[j, j] * scale), worth, price, counts, total)
-            counts[level + top] += 1
-            if level != old:
-                changed += 1
-                levels[i, j] = level
-                step = (level - old) * scale
-                for k in range(pull.size):
-                    pull[k] -= step * second[j, k]
-                    moved[k] += step * second[j, k]
-        pulls[i] -= moved
-    return changed
-
-
-@njit(cache=True, nogil=True)
 def cheapest_each(values, worths, price, counts, levels):
     """One sweep over levels that do not depend on each other; returns how many changed."""
     top, total, changed = counts.size // 2, counts.sum(), 0

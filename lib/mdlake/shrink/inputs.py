@@ -8,7 +8,7 @@ groups, each group has a matrix of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,27 @@ def layers_of(network: nn.Module) -> dict[str, Layer]:
     """All Linear and Conv2d modules, by the name of their weight (`layer.weight`), in order of definition."""
     found = network.named_modules()
     return {_weight_name(name): module for name, module in found if isinstance(module, Layer)}
+
+
+@torch.no_grad()
+def layers_in_order(network: nn.Module, batches: Sequence[Batch]) -> dict[str, Layer]:
+    """The same, in the order in which the first batch reaches them; those that it does not reach are left out."""
+    layers, reached = layers_of(network), dict[str, Layer]()
+
+    def watch(name: str, layer: Layer) -> torch.utils.hooks.RemovableHandle:
+        return layer.register_forward_pre_hook(lambda module, args: reached.setdefault(name, layer) and None)
+
+    handles = [watch(name, layer) for name, layer in layers.items()]
+    try:
+        with evaluating(network):
+            for batch in batches[:1]:
+                network(*batch.inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if layers and not reached:
+        raise InvalidArgumentError("no batch reached any Linear or Conv2d; pass some rows of the training split")
+    return reached
 
 
 def weight_matrices(layer: Layer) -> torch.Tensor:

@@ -19,7 +19,7 @@ from mdlake.shrink.factorize.layers import (
     split_space,
 )
 from mdlake.shrink.factorize.ranks import RankRule
-from mdlake.shrink.inputs import Layer, Moments, input_moments, layers_of
+from mdlake.shrink.inputs import Layer, Moments, input_moments, layers_in_order, layers_of
 
 CONVOLUTIONS = ("channel", "space")
 
@@ -48,11 +48,12 @@ def factorize(
     """
     if convolutions not in CONVOLUTIONS:
         raise InvalidArgumentError(f"convolutions are taken apart by one of {CONVOLUTIONS}, not {convolutions!r}")
-    layers = layers_of(network)
+    held = None if batches is None else list(batches)
+    layers = layers_of(network) if held is None else layers_in_order(network, held)
     wanted = list(layers) if names is None else list(names)
     if unknown := sorted(set(wanted) - set(layers)):
         raise InvalidArgumentError(f"no Linear or Conv2d has these weights: {unknown}")
-    moments = input_moments(network, batches, wanted) if batches is not None else {}
+    moments = input_moments(network, held, wanted) if held is not None else {}
     replaced = {}
     for name in wanted:
         found = _taken_apart(layers[name], rule, moments.get(name), convolutions) if can_split(layers[name]) else None

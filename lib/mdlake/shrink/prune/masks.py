@@ -67,6 +67,11 @@ def nonzero_masks(module: nn.Module) -> Masks:
     return {name: weight != 0 for name, weight in prunable(module).items()}
 
 
+def shares_by_layer(masks: Masks) -> dict[str, float]:
+    """The share that goes of each tensor: how a ranking of all layers together spreads a sparsity over them."""
+    return {name: float((~mask).double().mean()) for name, mask in masks.items()}
+
+
 def sparsity(module: nn.Module) -> float:
     """The share of zeros among all parameters."""
     total = sum(parameter.numel() for parameter in module.parameters())

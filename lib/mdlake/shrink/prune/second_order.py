@@ -16,7 +16,7 @@ from torch import nn
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
-from mdlake.shrink.inputs import input_moments, layers_of, weight_matrices
+from mdlake.shrink.inputs import input_moments, layers_in_order, weight_matrices
 from mdlake.shrink.prune.masks import Masks, check_sparsity, semi_structured_masks, top_masks
 
 _DAMPING = 0.01  # of the mean of H's diagonal, added to it: directions without data cost something too
@@ -32,14 +32,16 @@ def prune_by_surgeon(
 ) -> Masks:
     """Prunes and corrects the weights of all Linear and Conv2d layers in place; returns the masks.
 
-    `sparsity` is one share for every layer, or a share by weight name (layers not named are left alone); with a
-    `pattern` as (2, 4) two of every four stay, whatever the share. Layers are done one after the other, each
+    `sparsity` is one share for every layer, or a share by weight name, as `masks.shares_by_layer` has them of a
+    ranking over all layers, which keeps far more accuracy (layers not named are left alone). With a `pattern` as
+    (2, 4) two of every four stay, whatever the share. Layers are done one after the other, each
     with the inputs that the pruned layers before it give, so `batches` is gone through once a layer.
     """
-    held, layers = list(batches), layers_of(network)
+    held = list(batches)
+    layers = layers_in_order(network, held)
     shares = sparsity if isinstance(sparsity, Mapping) else dict.fromkeys(layers, sparsity)
     if unknown := sorted(set(shares) - set(layers)):
-        raise InvalidArgumentError(f"no Linear or Conv2d has these weights: {unknown}")
+        raise InvalidArgumentError(f"no Linear or Conv2d that the batches reach has these weights: {unknown}")
     masks = {}
     for name in (name for name in layers if name in shares):
         moments = input_moments(network, held, [name])[name]

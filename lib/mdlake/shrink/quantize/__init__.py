@@ -5,7 +5,9 @@ uniform          the same with a zero point, a scale per tensor, channel or grou
 signs            binary and ternary weights
 codebook         k-means centroids, which can be trained
 feedback         error feedback through the inputs' second moments (GPTQ)
-rate_distortion  levels chosen by error and by what they cost in bits
+rates            levels chosen by error and by what they cost in bits
+rate_distortion  the same with data, feedback and one price for all layers
+price            the highest price of a bit that a measure allows
 correction       biases and batch statistics, from data
 activations      scales for what flows between layers, fixed or per batch
 """

@@ -18,7 +18,7 @@ from torch import nn
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
 from mdlake.shrink.curvature import evaluating
-from mdlake.shrink.inputs import Layer, layers_of
+from mdlake.shrink.inputs import Layer, layers_in_order, layers_of
 
 METHODS = ("minmax", "percentile", "error", "dynamic")
 _BINS = 2048
@@ -83,10 +83,11 @@ def quantize_activations(
     Each is a submodule of its layer, `quantized_input`, and is saved and moved with it; training goes through it.
     `batches` is gone through twice, by "dynamic" not at all.
     """
-    layers = layers_of(network)
+    held = list(batches)
+    layers = layers_of(network) if options.method == "dynamic" else layers_in_order(network, held)
     if any(hasattr(layer, "quantized_input") for layer in layers.values()):
         raise InvalidArgumentError("the activations of this network are quantised already")
-    ranges = {} if options.method == "dynamic" else _ranges(network, list(batches), layers, options)
+    ranges = {} if options.method == "dynamic" else _ranges(network, held, layers, options)
     found = {}
     for name, layer in layers.items():
         found[name] = QuantizedInput(options.bits, *ranges.get(name, (None, None)))
@@ -114,8 +115,6 @@ def _ranges(
         counts[name] = counts.get(name, 0) + found
 
     _watch(network, batches, layers, widen)
-    if missing := sorted(set(layers) - set(extremes)):
-        raise InvalidArgumentError(f"no batch reached these layers: {missing}; pass some rows of the training split")
     if options.method == "minmax":
         return extremes
     _watch(network, batches, layers, count)

@@ -16,7 +16,7 @@ from torch import nn
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
 from mdlake.shrink.curvature import evaluating
-from mdlake.shrink.inputs import cross_moments, layers_of, weight_matrices
+from mdlake.shrink.inputs import cross_moments, layers_in_order, layers_of, weight_matrices
 
 
 @torch.no_grad()
@@ -27,7 +27,7 @@ def correct_biases(network: nn.Module, reference: nn.Module, batches: Iterable[B
     what is left of the shift in the layers before it; layers without a bias are left as they are.
     """
     held, before, done = list(batches), layers_of(reference), []
-    for name, layer in layers_of(network).items():
+    for name, layer in layers_in_order(network, held).items():
         if layer.bias is None:
             continue
         own, crossed = cross_moments(network, reference, held, name)

@@ -15,7 +15,7 @@ from torch import nn
 from mdlake.kernels.feedback import round_columns
 from mdlake.models.batches import Batch
 from mdlake.models.schemes import Linear
-from mdlake.shrink.inputs import input_moments, layers_of, weight_matrices
+from mdlake.shrink.inputs import input_moments, layers_in_order, weight_matrices
 from mdlake.shrink.prune.second_order import inverse_factor
 from mdlake.shrink.quantize.linear import quantize_linear
 
@@ -29,7 +29,7 @@ def quantize_with_feedback(
     `batches` is gone through once a layer; a few hundred rows do.
     """
     held, found = list(batches), {}
-    for name, layer in layers_of(network).items():
+    for name, layer in layers_in_order(network, held).items():
         second = input_moments(network, held, [name])[name].second
         found[name] = round_layer(weight_matrices(layer), second, bits, granularity, tuple(layer.weight.shape))
         layer.weight.copy_(found[name].restore())
