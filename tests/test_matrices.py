@@ -129,6 +129,7 @@ def test_a_hostile_payload_raises_or_gives_as_many_values(payload: bytes, larges
         Matrices((Grid(0, 19), Grid(5, 19)), 1, True),
         Matrices((Grid(5, 19), Grid(1 << 40, 1 << 23)), 1, True),
         Matrices((Grid(1 << 62, 1 << 62),), 1, True),
+        Matrices((Grid(1, (1 << 22) + 1),), 1, True),
         Matrices((), 1, True),
     ],
 )
@@ -139,6 +140,8 @@ def test_fields_that_no_encoder_writes_are_refused(step: Matrices) -> None:
         Matrices.read(Reader(written(Matrices((Grid(5, 19),), 1, True))), Shape(Kind.U8, 95))
     with pytest.raises(CorruptError):
         Matrices.read(Reader(b"\x01\x10\x05"), Shape(Kind.I8, 5))
+    with pytest.raises(CorruptError, match="at most"):
+        Matrices.read(Reader(written(Matrices((Grid(1, (1 << 22) + 1),), 1, True))), Shape(Kind.I8, (1 << 22) + 1))
     with pytest.raises(MdlakeError):
         Matrices.read(Reader(b"\xff\xff\x03" + b"\0\x01" * 95), Shape(Kind.I8, 95))
 

@@ -233,6 +233,7 @@ def read_grids(reader: Reader, count: int) -> list[Grid]:
         width = reader.varint() if flags & 8 else height
         check(flags < 16 and rows * channels * height * width > 0, "matrix")
         grids.append(Grid(rows, channels, height, width, flags & 1))
+        check(max(rows, grids[-1].length) <= 1 << 22, "size of a matrix")
         before = rows
     return grids
 

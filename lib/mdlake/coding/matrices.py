@@ -46,8 +46,13 @@ class Grid:
     bias: bool = False
 
     @property
+    def length(self) -> int:
+        """Cells of a row."""
+        return self.channels * self.height * self.width + self.bias
+
+    @property
     def count(self) -> int:
-        return self.rows * (self.channels * self.height * self.width + self.bias)
+        return self.rows * self.length
 
 
 @dataclass(frozen=True)

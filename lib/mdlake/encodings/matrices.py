@@ -14,6 +14,8 @@ from mdlake.errors import CorruptError
 from mdlake.streams import kind_of, numbers
 
 KINDS = Kind.I8, Kind.I16, Kind.U8
+MOST = 1 << 22
+"""Rows of a matrix, and cells of a row: both are kept account of, in about 40 bytes each."""
 _BIAS, _CHANNELS, _HEIGHT, _WIDTH = 1, 2, 4, 8
 
 
@@ -31,6 +33,8 @@ class Matrices(Encoding):
 
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Matrices, tuple[Stream, ...]] | None:
         if kind_of(stream) not in KINDS or not len(stream) or len(stream) != sum(grid.count for grid in self.grids):
+            return None
+        if any(max(grid.rows, grid.length) > MOST for grid in self.grids):
             return None
         values = numbers(stream).astype(np.int32)
         low, high = int(values.min()), int(values.max())
@@ -96,4 +100,7 @@ def _read_grid(reader: Reader, before: int) -> Grid:
     width = reader.varint() if flags & _WIDTH else height
     if flags >= 2 * _WIDTH or not (rows and channels and height and width):
         raise CorruptError(f"a matrix of {rows} rows, {channels} channels of {height} x {width}, flags {flags}")
-    return Grid(rows, channels, height, width, bool(flags & _BIAS))
+    grid = Grid(rows, channels, height, width, bool(flags & _BIAS))
+    if max(rows, grid.length) > MOST:
+        raise CorruptError(f"a matrix of {rows} rows of {grid.length} cells; at most {MOST} each")
+    return grid

@@ -327,7 +327,7 @@ def code_matrix(coder, model, fixed, values, producers, shape, start, largest, s
         if coder.decoding and int64(coder.interval[3]) > coder.coming.size + 8:
             return ones[:0]
         bit = decide_alone(
-            coder, model, fixed, LIVE * TABLE + flags, int64(np.count_nonzero(values[at : at + length]) > 0),
+            coder, model, fixed, LIVE * TABLE + flags, int64(min(np.count_nonzero(values[at : at + length]), 1)),
             LIMIT_LIVE, 0, at,
         )  # fmt: skip
         flags = ((flags << 1) | bit | 4) & 7
