@@ -12,6 +12,7 @@ import torch
 
 from mdlake.errors import CorruptError, InvalidArgumentError
 from mdlake.models.batches import Batch, Share, Source, ordered_batches, steps_per_epoch, training_batches
+from mdlake.models.features import FeatureSpec
 from mdlake.models.shards import Unit
 from tests.tiny_models import delays, shards_of, source_of, write_split
 
@@ -34,6 +35,7 @@ def epoch(
 
 def numbers(source: Source, batches: list[Batch]) -> list[int]:
     """Which rows these are."""
+    assert isinstance(source.features, FeatureSpec)
     scale = source.features.numeric[0]
     values = torch.cat([batch.inputs[0][:, 0] for batch in batches]).numpy().astype(np.float64)
     return np.rint(values * scale.deviation + scale.mean).astype(int).tolist()

@@ -178,9 +178,10 @@ def test_convolutions_keep_their_shape() -> None:
 
 def test_training_that_sees_shared_values_ends_with_the_values_it_saw() -> None:
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(12, 9), torch.nn.ReLU(), torch.nn.Linear(9, 3))
+    first = torch.nn.Linear(12, 9)
+    network = torch.nn.Sequential(first, torch.nn.ReLU(), torch.nn.Linear(9, 3))
     with torch.no_grad():
-        network[0].weight[torch.rand(9, 12) < 0.5] = 0.0
+        first.weight[torch.rand(9, 12) < 0.5] = 0.0
     groups = [(["0.weight", "0.bias"], 5), (["2.weight", "2.bias"], 7)]
     sharing = SharingAware(network, groups).train()
     optimizer, rows = torch.optim.SGD(network.parameters(), 0.5), torch.randn(64, 12)
@@ -190,16 +191,16 @@ def test_training_that_sees_shared_values_ends_with_the_values_it_saw() -> None:
         loss = torch.nn.functional.cross_entropy(sharing(rows), target)
         optimizer.zero_grad()
         loss.backward()
-        assert network[0].weight.grad is not None and bool(network[0].weight.grad.any())
+        assert first.weight.grad is not None and bool(first.weight.grad.any())
         with torch.no_grad():
-            network[0].weight.grad[network[0].weight == 0] = 0.0
+            first.weight.grad[first.weight == 0] = 0.0
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.8 * losses[0]
     seen, books = sharing.eval()(rows), sharing.codebooks()
     for names, entries in groups:
         assert all(len(books[name].centroids) == entries for name in names)
-    zero = network[0].weight == 0
+    zero = first.weight == 0
     assert bool((books["0.weight"].restore() == 0)[zero].all()) and not bool(
         (books["0.weight"].restore() == 0)[~zero].any()
     )

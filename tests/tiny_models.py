@@ -13,6 +13,7 @@ from mdlake.models.batches import Source
 from mdlake.models.bundle import Model
 from mdlake.models.features import FeatureSpec
 from mdlake.models.fitting import FeatureOptions, fit_features
+from mdlake.models.inputs import Inputs
 from mdlake.models.networks import build_network
 from mdlake.models.shards import Shards, open_shards
 from mdlake.models.tasks import BinaryTask
@@ -62,16 +63,17 @@ def shards_of(folder: Path) -> Shards:
     return open_shards(str(folder))
 
 
-def source_of(folder: Path, spec: FeatureSpec | None = None, scores: Shards | None = None) -> Source:
+def source_of(folder: Path, spec: Inputs | None = None, scores: Shards | None = None) -> Source:
     shards = shards_of(folder)
     return Source(shards, spec or fit_features(shards, FEATURES, map), TASK, scores)
 
 
-def network_options(spec: FeatureSpec) -> dict:
+def network_options(spec: Inputs) -> dict:
+    assert isinstance(spec, FeatureSpec)
     return {"numeric": len(spec.numeric), "cardinalities": list(spec.cardinalities), **OPTIONS}
 
 
-def model_of(spec: FeatureSpec, seed: int = 0) -> Model:
+def model_of(spec: Inputs, seed: int = 0) -> Model:
     torch.manual_seed(seed)
     options = network_options(spec)
     module = build_network("tabular_mlp", options).eval()
