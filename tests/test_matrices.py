@@ -91,6 +91,14 @@ def test_what_does_not_fit_is_not_taken() -> None:
         encode_with(values.reshape(3, 4), Matrices((Grid(3, 4),)))
 
 
+def test_numbers_that_would_not_fit_are_refused() -> None:
+    wide, largest = Grid(1, 1 << 22), 1 << 15
+    step = Matrices((wide,), largest, True)
+    with pytest.raises(CorruptError, match="too many cells"):
+        Matrices.read(Reader(written(step)), Shape(Kind.I16, wide.count))
+    assert Matrices.read(Reader(written(Matrices((wide,), 127, True))), Shape(Kind.I16, wide.count)).grids == (wide,)
+
+
 def test_damaged_bytes_raise_or_give_as_many_values() -> None:
     chosen = [Grid(6, 2, 3, 3, True), Grid(4, 6, 1, 1, True), Grid(3, 4)]
     values = levels(chosen, 3, 0.3, True, 5)
@@ -140,7 +148,7 @@ def test_fields_that_no_encoder_writes_are_refused(step: Matrices) -> None:
         Matrices.read(Reader(written(Matrices((Grid(5, 19),), 1, True))), Shape(Kind.U8, 95))
     with pytest.raises(CorruptError):
         Matrices.read(Reader(b"\x01\x10\x05"), Shape(Kind.I8, 5))
-    with pytest.raises(CorruptError, match="at most"):
+    with pytest.raises(CorruptError, match="more than"):
         Matrices.read(Reader(written(Matrices((Grid(1, (1 << 22) + 1),), 1, True))), Shape(Kind.I8, (1 << 22) + 1))
     with pytest.raises(MdlakeError):
         Matrices.read(Reader(b"\xff\xff\x03" + b"\0\x01" * 95), Shape(Kind.I8, 95))

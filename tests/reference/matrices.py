@@ -233,7 +233,6 @@ def read_grids(reader: Reader, count: int) -> list[Grid]:
         width = reader.varint() if flags & 8 else height
         check(flags < 16 and rows * channels * height * width > 0, "matrix")
         grids.append(Grid(rows, channels, height, width, flags & 1))
-        check(max(rows, grids[-1].length) <= 1 << 22, "size of a matrix")
         before = rows
     return grids
 
@@ -243,6 +242,9 @@ def matrices(place: Place) -> Values:
     grids = read_grids(reader, reader.varint(place.count))
     largest, signed = divmod(reader.varint(), 2)
     check(place.kind in (Kind.I8, Kind.I16, Kind.U8) and 1 <= largest <= 1 << 15, "kind or largest")
+    for grid in grids:
+        longest = max(grid.rows, grid.length)
+        check(longest <= 1 << 22 and grid.rows * grid.length * longest * largest <= 1 << 57, "size of a matrix")
     check(sum(grid.rows * grid.length for grid in grids) == place.count, "shapes")
     interval, values, producers = Interval(reader.counted()), [], []
     mixer = Mixer(interval)

@@ -18,6 +18,8 @@ MOST = 1 << 22
 """Rows of a matrix, and cells of a row: both are kept account of, in about 40 bytes each."""
 _BIAS, _CHANNELS, _HEIGHT, _WIDTH = 1, 2, 4, 8
 
+MOST_PRODUCT = 1 << 57
+
 
 @dataclass(frozen=True)
 class Matrices(Encoding):
@@ -34,11 +36,11 @@ class Matrices(Encoding):
     def encode(self, stream: Stream, known: Known | None = None) -> tuple[Matrices, tuple[Stream, ...]] | None:
         if kind_of(stream) not in KINDS or not len(stream) or len(stream) != sum(grid.count for grid in self.grids):
             return None
-        if any(max(grid.rows, grid.length) > MOST for grid in self.grids):
-            return None
         values = numbers(stream).astype(np.int32)
         low, high = int(values.min()), int(values.max())
         coder = MatrixCoder(self.grids, max(-low, high, 1), low < 0)
+        if not all(_countable(grid, coder.largest) for grid in self.grids):
+            return None
         return Matrices(self.grids, coder.largest, coder.signed, coder.encode(values)), ()
 
     def children(self, shape: Shape) -> tuple[Shape, ...]:
@@ -73,6 +75,10 @@ class Matrices(Encoding):
         largest, signed = divmod(reader.varint(), 2)
         if not 1 <= largest <= LARGEST or (signed and shape.kind.is_unsigned):
             raise CorruptError(f"matrices of kind {shape.kind.name} cannot hold a magnitude of {largest}")
+        if not all(_countable(grid, largest) for grid in grids):
+            raise CorruptError(
+                f"a matrix of more than {MOST} rows or columns, or too many cells of magnitude {largest}"
+            )
         return cls(tuple(grids), largest, bool(signed), reader.counted())
 
     def __str__(self) -> str:
@@ -100,7 +106,10 @@ def _read_grid(reader: Reader, before: int) -> Grid:
     width = reader.varint() if flags & _WIDTH else height
     if flags >= 2 * _WIDTH or not (rows and channels and height and width):
         raise CorruptError(f"a matrix of {rows} rows, {channels} channels of {height} x {width}, flags {flags}")
-    grid = Grid(rows, channels, height, width, bool(flags & _BIAS))
-    if max(rows, grid.length) > MOST:
-        raise CorruptError(f"a matrix of {rows} rows of {grid.length} cells; at most {MOST} each")
-    return grid
+    return Grid(rows, channels, height, width, bool(flags & _BIAS))
+
+
+def _countable(grid: Grid, largest: int) -> bool:
+    """Whether the decoder's accounts are short, and its products fit in 63 bits."""
+    longest = max(grid.rows, grid.length)
+    return longest <= MOST and grid.count * longest * largest <= MOST_PRODUCT

@@ -46,7 +46,7 @@ LIVE, DEAD, ROOT = range(3)  # tables of single counters; behind them one for ea
 TABLES = 3 + 3 * INPUTS
 NOTHING, UNKNOWN = -1, 15  # of a producer
 CELLS, ONES, SUM, LAST = range(4)  # facts of a row, of a column (cells: rows) and of the matrix
-J, KIND, CHANNEL, Y, X, MADE, NEAR, TOWARDS, ROW, COLUMN, LIKE = range(11)  # facts of a cell
+J, KIND, Y, X, MADE, NEAR, TOWARDS, ROW, COLUMN, LIKE = range(10)  # facts of a cell
 
 # Tuned to networks of the kind that is meant, as the weights in `coding.matrices`: part of the format.
 DENSITY = 7623
@@ -155,7 +155,7 @@ def place(seen, fixed, cell, shape, j, at):
     channels, height, width = shape[1], shape[2], shape[3]
     area, biased = height * width, j == channels * height * width
     channel, y, x = j // area, j % area // width, j % width
-    cell[J], cell[CHANNEL], cell[Y], cell[X] = j, channel, y, x
+    cell[J], cell[Y], cell[X] = j, y, x
     cell[KIND] = BIAS if biased else FLAT if area == 1 else IMAGE if channels == 1 else KERNEL
     cell[MADE] = UNKNOWN if biased else seen.made[channel]
     near, values = seen.near, seen.values
@@ -320,7 +320,7 @@ def code_matrix(coder, model, fixed, values, producers, shape, start, largest, s
         np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.int64),
         levels_made(producers, shape[1]),
     )  # fmt: skip
-    cell = np.zeros(11, np.int64)
+    cell = np.zeros(10, np.int64)
     live, flags = 0, 0
     for i in range(rows):
         at = start + i * length
