@@ -41,8 +41,8 @@ def network() -> tuple[Model, dict[str, Kept]]:
 
     schemes: dict[str, Kept] = {
         "conv2.weight": Linear(levels("conv2.weight", -7, 8, 0.6), np.array([0.0123], np.float32), 4),
-        "hidden.weight": Codebook(levels("hidden.weight", 0, 5, 0.2), book),
-        "hidden.bias": Codebook(levels("hidden.bias", 0, 5, 0.5), book),
+        "hidden.weight": Codebook(levels("hidden.weight", -2, 3, 0.2), book),
+        "hidden.bias": Codebook(levels("hidden.bias", -2, 3, 0.5), book),
         "out.weight": Linear(
             levels("out.weight", -3, 4, 0.9), random.uniform(0.01, 0.1, shapes["out.weight"][0]).astype(np.float32), 3
         ),

@@ -300,9 +300,11 @@ def test_codebooks_and_their_biases_come_back_from_one_block() -> None:
     schemes, books = {}, {}
     for name, weight in given.module.state_dict().items():
         layer = name.rpartition(".")[0]
-        book = books.setdefault(layer, np.sort(random.normal(0, 1, 5)).astype(np.float16).astype(np.float32))
-        levels = random.integers(0, 6, tuple(weight.shape)).astype(np.int8)
-        schemes[name] = Codebook(levels, book)
+        book = books.setdefault(layer, random.normal(0, 1, 5).astype(np.float16))
+        places = random.integers(0, 6, tuple(weight.shape))
+        schemes[name] = Codebook.of(places, book)
+        values = np.concatenate([np.zeros(1, np.float32), book.astype(np.float32)])
+        assert np.array_equal(schemes[name].restore().numpy(), values[places])
     loaded = parse_artifact(artifact_bytes(given, schemes))
     assert all(torch.equal(tensor, schemes[name].restore()) for name, tensor in loaded.module.state_dict().items())
     shapes = [(name, tuple(weight.shape)) for name, weight in given.module.state_dict().items()]

@@ -63,7 +63,9 @@ def value(scheme: str, fields: dict[str, Any], level: int) -> float:
         scale = struct.unpack("<f", struct.pack("<f", fields["scale"]))[0]
         return struct.unpack("<f", struct.pack("<f", level * scale))[0]
     check(scheme == "codebook", "scheme")
-    return struct.unpack("<e", struct.pack("<e", fields["book"][level - 1]))[0] if level else 0.0
+    book = [struct.unpack("<e", struct.pack("<e", entry))[0] for entry in fields["book"]]
+    below = sum(entry < 0 for entry in book)
+    return book[below + level - (level > 0)] if level else 0.0
 
 
 def read_levels(parts: dict[str, bytes], tensors: dict[str, Any]) -> dict[str, list[int]]:

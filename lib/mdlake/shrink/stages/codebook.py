@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -48,7 +47,7 @@ class ShareValues:
         seen = TrainedCentroids(making.module, self._books(making, data, layers))
         making.tune(data, self.training, seen)
         for name, book in seen.finish().items():
-            making.schemes[name] = Codebook(book.indices.astype(np.int8), book.centroids.astype(np.float32))
+            making.schemes[name] = Codebook.of(book.indices, book.centroids)
 
     def _books(self, making: Making, data: Data, layers: list[dict[str, torch.Tensor]]) -> dict[str, Book]:
         entries = self._entries(layers)
