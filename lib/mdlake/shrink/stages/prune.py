@@ -16,6 +16,7 @@ from mdlake.shrink.prune.magnitude import lamp_scores, magnitude_scores
 from mdlake.shrink.prune.masks import SCOPES, check_sparsity, prunable, top_masks
 from mdlake.shrink.prune.schedule import GeometricRamp, HardMasks, SoftMasks
 from mdlake.shrink.stages.making import Data, Making
+from mdlake.shrink.structured.ordering import sort_units
 
 _SCORES = {"magnitude": magnitude_scores, "lamp": lamp_scores}
 
@@ -26,6 +27,7 @@ class Prune:
 
     `ramp_epochs`: over so many epochs of training, not at once; masks are taken anew every `every` steps, and for the
     last `settle` of the epochs the sparsity is the final one. `biases`: whether biases are pruned as weights are.
+    `sort`: puts hidden units in the order in which they take the fewest bytes.
     """
 
     use: ClassVar[str] = "prune"
@@ -36,6 +38,7 @@ class Prune:
     ramp_epochs: int = 0
     settle: float = 0.3
     every: int = 32
+    sort: bool = True
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
     def __post_init__(self) -> None:
@@ -53,6 +56,9 @@ class Prune:
         hard.before_step(making.module)
         making.masks = masks
         making.tune(data, self.training, after_step=partial(hard.after_step, making.module))
+        if self.sort:
+            example = tuple(tensor[:1] for tensor in data.held[0].inputs)
+            making.masks = sort_units(making.module, example, masks)
 
     def __str__(self) -> str:
         return f"{self.use} {self.sparsity:.4g}"

@@ -37,7 +37,7 @@ def remove_units(network: nn.Module, units: Units, gone: np.ndarray) -> None:
     for slot, numbers in units.numbers.items():
         stays = torch.from_numpy(np.flatnonzero(~np.isin(numbers, gone)))
         if len(stays) < len(numbers):
-            _cut(network.get_submodule(slot.module), slot.axis, stays)
+            take_channels(network.get_submodule(slot.module), slot.axis, stays)
 
 
 def prune_to_macs(
@@ -71,7 +71,8 @@ def prune_to_macs(
     return order[:low]
 
 
-def _cut(module: nn.Module, axis: int, stays: torch.Tensor) -> None:
+def take_channels(module: nn.Module, axis: int, stays: torch.Tensor) -> None:
+    """Keeps these channels of a layer, along an axis of its weight, in this order; in place."""
     if isinstance(module, nn.Linear):
         _select(module, "weight", axis, stays)
         module.out_features, module.in_features = module.weight.shape
