@@ -30,7 +30,8 @@ from mdlake.models.networks.tabular_mlp import TabularMlp, TabularMlpOptions
 from mdlake.models.schemes import Linear, Plain
 from mdlake.shrink.prune import PruneOptions, apply_masks, magnitude_masks, prunable
 from mdlake.shrink.quantize import quantize_all
-from tests.make_golden_artifact import GOLDEN, network
+from tests.make_golden_artifact import GOLDEN
+from tests.make_golden_artifact import network as golden_network
 from tests.tiny_models import FEATURES, delays, model_of, shards_of, write_split
 
 RESULTS = Path(__file__).parents[1] / "bench" / "results" / "models"
@@ -308,16 +309,20 @@ def test_golden_artifacts_still_decode(folder: Path) -> None:
     assert found.module.state_dict().keys() == expected.keys()
     for name, tensor in found.module.state_dict().items():
         assert torch.equal(tensor.view(torch.uint8), expected[name].view(torch.uint8)), name
-    given, schemes = network()
+    given, schemes = golden_network()
     assert (found.features, found.task, found.metrics) == (given.features, given.task, given.metrics)
     assert all(torch.equal(expected[name], scheme.restore()) for name, scheme in schemes.items())
 
 
-def test_the_best_lenet_that_is_kept_loads_and_is_as_small_as_told() -> None:
-    """The file of the README's figure: 266,610 parameters, 239 times smaller than as float32."""
-    path = RESULTS / "lenet_300_100.safetensors"
+@pytest.mark.parametrize(
+    ("name", "network", "parameters", "ratio"),
+    [("lenet_300_100", "perceptron", 266_610, 250), ("lenet_5", "lenet_5", 431_080, 340)],
+)
+def test_the_best_lenets_load_and_are_as_small_as_told(name: str, network: str, parameters: int, ratio: float) -> None:
+    """The files of the README's figures: float32 bytes over all bytes of the file."""
+    path = RESULTS / f"{name}.safetensors"
     found = load_artifact(str(path))
-    assert found.network == "perceptron" and found.features.columns == ["image"]
-    parameters = sum(p.numel() for p in found.module.parameters())
-    assert parameters == 266_610 and 4 * parameters / path.stat().st_size > 220
+    assert found.network == network and found.features.columns == ["image"]
+    assert sum(p.numel() for p in found.module.parameters()) == parameters
+    assert 4 * parameters / path.stat().st_size > ratio
     assert found.module(torch.rand(3, 1, 28, 28)).shape == (3, 10)
