@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import load_bundle
@@ -86,14 +87,19 @@ def compress(options: CompressOptions) -> dict[str, Any]:
             candidates += found
             for candidate in found:
                 _say_candidate(candidate, tasks[0].data.floor)
-    best = choose(candidates, tasks[0].data.floor, options.max_bytes)
+    kept = [task.kept for task in tasks]
+    try:
+        best = choose(candidates, tasks[0].data.floor, options.max_bytes)
+    except InvalidArgumentError:  # none is within the budget, and none will be
+        store.delete(kept)
+        raise
     store.put(ARTIFACT, best.data)
     record = write_record(
         store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), stages=best.name, bits=best.bits,
         nonzero=best.nonzero, score=best.score,
     )  # fmt: skip
     _record_statistics(options, tasks[0], best, candidates, mark)
-    store.delete([task.kept for task in tasks])
+    store.delete(kept)
     say("compress", f"{ARTIFACT}: {len(best.data)} bytes, a score of {best.score:.4f} on validation")
     return record
 
