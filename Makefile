@@ -1,9 +1,9 @@
-# make demo | test | lint | bundle | bench: each sets up .venv first, from requirements.lock, once; bench adds the peers.
+# make demo | test | lint | bundle | bench | bench-models: each sets up .venv first, from requirements.lock, once; bench adds the peers.
 PYTHON ?= python3.11
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test lint bundle bench
+.PHONY: demo test lint bundle bench bench-models
 
 demo: .venv/ready    ## the whole pipeline on NYC flights; e.g. make demo ARGS="--lake s3://bucket/prefix"
 	$(BIN)/python -m demo $(ARGS)
@@ -23,6 +23,9 @@ bundle: .venv/ready    ## dist/mdlake-<version>.zip, for spark-submit and ray jo
 
 bench: .venv/bench-ready    ## the figures that the README quotes, peers beside; e.g. make bench ARGS="--tables flights --rows 20000"
 	$(BIN)/python -m bench.tables $(ARGS)
+
+bench-models: .venv/bench-ready    ## networks made small, peers beside; e.g. make bench-models ARGS="--cases lenet_5 --seeds 1"
+	$(BIN)/python -m bench.models $(ARGS)
 
 .venv/ready: requirements.lock pyproject.toml
 	@command -v $(PYTHON) > /dev/null || { echo "Python 3.11 is needed ($(PYTHON) is not on the path)"; exit 1; }
