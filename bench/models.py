@@ -160,8 +160,8 @@ def show(rows: list[Row], console: Console) -> None:
     table = Table(title="float32 bytes over bytes of the file; accuracy on the test split", title_justify="left")
     for head in ("case", "codec", "bytes", "x", "x, worst", "accuracy", "lost, points", "lost, worst"):
         table.add_column(head, justify="left" if head in ("case", "codec") else "right")
-    for case, codec in dict.fromkeys((row.case, row.codec.split(" qp ")[0].split(" int")[0]) for row in rows):
-        same = [row for row in rows if row.case == case and row.codec.split(" qp ")[0].split(" int")[0] == codec]
+    for case, codec in dict.fromkeys((row.case, _kind(row)) for row in rows):
+        same = [row for row in rows if row.case == case and _kind(row) == codec]
         count = len(same)
         lost = [100 * (row.dense_accuracy - row.accuracy) for row in same]
         table.add_row(
@@ -175,6 +175,11 @@ def show(rows: list[Row], console: Console) -> None:
             f"{max(lost):.2f}",
         )
     console.print(table)
+
+
+def _kind(row: Row) -> str:
+    """The codec without the step or the bits that were best for this seed."""
+    return row.codec.split(" qp ")[0].split(" int")[0]
 
 
 def _recipe(case: str, build: Path, quick: bool) -> Path:

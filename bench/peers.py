@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.array_peers import OpenZL, Pcodec
+from bench.packages import why_missing
 
 
 class Codec(Protocol):
@@ -139,8 +140,4 @@ PACKAGES = {"pcodec + zstd-19": "pcodec", "vortex compact": "vortex", "openzl se
 
 def missing(codec: str) -> str | None:
     """Why a codec cannot be used here, if so."""
-    try:
-        importlib.import_module(PACKAGES.get(codec, "pyarrow"))
-    except Exception as error:  # whatever a peer's package raises when it is loaded
-        return f"{PACKAGES[codec]} cannot be imported: {error}"
-    return None
+    return why_missing(PACKAGES.get(codec, "pyarrow"))

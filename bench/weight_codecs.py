@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import zstandard
 
+from bench.packages import why_missing
 from mdlake.block import decode_values
 from mdlake.weights import encode_weights
 
@@ -144,8 +145,4 @@ PACKAGES = {"zipnn": "zipnn", "lmzip": "lmz.api"}
 
 def missing(codec: str) -> str | None:
     """Why a codec cannot be used here, if so."""
-    try:
-        importlib.import_module(PACKAGES.get(codec, "mdlake"))
-    except Exception as error:  # whatever a peer's package raises when it is loaded
-        return f"{PACKAGES[codec]} cannot be imported: {error}"
-    return None
+    return why_missing(PACKAGES.get(codec, "mdlake"))

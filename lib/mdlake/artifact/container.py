@@ -24,6 +24,7 @@ _LENGTH_BYTES = 8
 _MAX_HEADER = 100 << 20  # as safetensors has it
 _MAX_TEXT = 64 << 20
 _PARTS = "parts"
+_COMPACT: dict[str, Any] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
 
 
 def pack(parts: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
@@ -56,9 +57,6 @@ def unpack(data: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:
     if sum(sizes.values()) != reader.remaining:
         raise CorruptError(f"the parts have {sum(sizes.values())} bytes, found {reader.remaining}")
     return {name: reader.raw(size) for name, size in sizes.items()}, about
-
-
-_COMPACT: dict[str, Any] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
 
 
 def _header(size: int) -> bytes:

@@ -119,15 +119,15 @@ def _grown(
         branch, so_far = copy.deepcopy(making), (*done, stage)
         stage.run(branch, data)
         final, score = _restored(branch, so_far, data)
-        size, bits = len(artifact_bytes(final, branch.schemes, "fast")), _mean_bits(final, branch.schemes)
-        last = StageReport(str(stage), size, score, count_nonzero(final.module), bits)
-        told_all = (*reports, last)
+        ends = so_far in attempts
+        encoded = artifact_bytes(final, branch.schemes, effort if ends else "fast")
+        nonzero, bits = count_nonzero(final.module), _mean_bits(final, branch.schemes)
+        so_far_told = (*reports, StageReport(str(stage), len(encoded), score, nonzero, bits))
         longer = [attempt for attempt in attempts if attempt[: len(so_far)] == so_far and attempt != so_far]
-        if so_far in attempts:
-            encoded = artifact_bytes(final, branch.schemes, effort)
-            yield Candidate(so_far, encoded, score, last.nonzero, bits, told_all, branch.history)
+        if ends:
+            yield Candidate(so_far, encoded, score, nonzero, bits, so_far_told, branch.history)
         if longer:
-            yield from _grown(branch, so_far, told_all, longer, data, effort)
+            yield from _grown(branch, so_far, so_far_told, longer, data, effort)
 
 
 def choose(candidates: Sequence[Candidate], floor: float, max_bytes: int = 0) -> Candidate:

@@ -36,34 +36,36 @@ class Ramp(Protocol):
 
 
 @dataclass(frozen=True)
-class CubicRamp:
+class _Span:
+    """From `first` to `last` within `steps` steps."""
+
+    last: float
+    steps: int
+    first: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_sparsity(self.first)
+        check_sparsity(self.last)
+        if self.steps < 1:
+            raise InvalidArgumentError(f"a ramp takes 1 step or more, not {self.steps}")
+
+    def _left(self, step: int) -> float:
+        """The share of the way that is still to go."""
+        return 1 - min(step / self.steps, 1.0)
+
+
+class CubicRamp(_Span):
     """From `first` to `last` within `steps` steps: fast while there is much to take, slow towards the end."""
 
-    last: float
-    steps: int
-    first: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self.first, self.last, self.steps)
-
     def at(self, step: int) -> float:
-        left = 1 - min(step / self.steps, 1.0)
-        return self.last + (self.first - self.last) * left**3
+        return self.last + (self.first - self.last) * self._left(step) ** 3
 
 
-@dataclass(frozen=True)
-class GeometricRamp:
+class GeometricRamp(_Span):
     """The share that is left shrinks by a factor that eases off: for the last percents, where a cubic is steep."""
 
-    last: float
-    steps: int
-    first: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self.first, self.last, self.steps)
-
     def at(self, step: int) -> float:
-        left = 1 - min(step / self.steps, 1.0)
+        left = self._left(step)
         return 1 - (1 - self.first) * ((1 - self.last) / (1 - self.first)) ** (1 - left**2)
 
 
@@ -129,10 +131,3 @@ class HardMasks:
 
     def after_step(self, network: nn.Module) -> None:
         apply_masks(network, self.masks)
-
-
-def _check(first: float, last: float, steps: int) -> None:
-    check_sparsity(first)
-    check_sparsity(last)
-    if steps < 1:
-        raise InvalidArgumentError(f"a ramp takes 1 step or more, not {steps}")

@@ -14,9 +14,9 @@ activations      scales for what flows between layers, fixed or per batch
 
 from mdlake.shrink.quantize.linear import (
     Quantized,
-    QuantizeOptions,
     Schemes,
     Weights,
+    check_linear,
     quantize_all,
     quantize_linear,
     search_bits,
@@ -24,10 +24,10 @@ from mdlake.shrink.quantize.linear import (
 )
 
 __all__ = [
-    "QuantizeOptions",
     "Quantized",
     "Schemes",
     "Weights",
+    "check_linear",
     "quantize_all",
     "quantize_linear",
     "search_bits",

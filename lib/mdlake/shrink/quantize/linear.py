@@ -26,24 +26,21 @@ _VECTOR_BITS = 8
 _FEWEST_BITS = 2
 
 
-@dataclass(frozen=True)
-class QuantizeOptions:
-    """`bits` that are tried for all matrices; `granularity`: a scale per "tensor", or per index of its first
-    axis ("channel")."""
-
-    bits: tuple[int, ...] = (8, 5, 4)
-    granularity: str = "tensor"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "bits", tuple(self.bits))
-        if not self.bits or not all(_FEWEST_BITS <= bits <= 8 for bits in self.bits):
-            raise InvalidArgumentError(f"bits are from {_FEWEST_BITS} to 8, not {self.bits}")
-        if self.granularity not in ("tensor", "channel"):
-            raise InvalidArgumentError(f"granularity is 'tensor' or 'channel', not {self.granularity!r}")
-
-
 Weights = Mapping[str, torch.Tensor]
 Schemes = dict[str, Linear]
+
+
+def check_linear(bits: int, granularity: str) -> None:
+    """Refuses what `quantize_linear` cannot do; `granularity`: a scale per "tensor", or per index of its first axis
+    ("channel").
+
+    Raises:
+        InvalidArgumentError: other bits than 2 to 8, or another granularity.
+    """
+    if not _FEWEST_BITS <= bits <= 8:
+        raise InvalidArgumentError(f"bits are from {_FEWEST_BITS} to 8, not {bits}")
+    if granularity not in ("tensor", "channel"):
+        raise InvalidArgumentError(f"granularity is 'tensor' or 'channel', not {granularity!r}")
 
 
 def quantize_linear(weights: torch.Tensor, bits: int, granularity: str = "tensor") -> Linear:

@@ -47,29 +47,25 @@ def search_price(
     validation split, higher being better; the network that is passed stays as it is.
     """
     held, best = list(batches), None
+
+    def attempt(options: RateOptions) -> Priced:
+        probe = copy.deepcopy(network)
+        schemes = quantize_by_rate(probe, held, curvature, options)
+        bits = sum(adaptive_bits(scheme.levels) for scheme in schemes.values())
+        return Priced(probe, schemes, measure(probe), bits, options)
+
     for coarseness in coarsenesses:
-        for found in _bisected(network, held, curvature, measure, floor, coarseness, halvings):
+        for found in _bisected(attempt, coarseness, floor, halvings):
             if found.measured >= floor and (best is None or found.bits < best.bits):
                 best = found
     return best
 
 
-def _bisected(
-    network: nn.Module,
-    batches: list[Batch],
-    curvature: Mapping[str, torch.Tensor],
-    measure: Callable[[nn.Module], float],
-    floor: float,
-    coarseness: float,
-    halvings: int,
-) -> list[Priced]:
+def _bisected(attempt: Callable[[RateOptions], Priced], coarseness: float, floor: float, halvings: int) -> list[Priced]:
     tried: list[Priced] = []
 
     def reaches(price: float) -> bool:
-        probe, options = copy.deepcopy(network), RateOptions(price, coarseness)
-        schemes = quantize_by_rate(probe, batches, curvature, options)
-        bits = sum(adaptive_bits(scheme.levels) for scheme in schemes.values())
-        tried.append(Priced(probe, schemes, measure(probe), bits, options))
+        tried.append(attempt(RateOptions(price, coarseness)))
         return tried[-1].measured >= floor
 
     low = high = _FIRST

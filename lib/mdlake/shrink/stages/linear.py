@@ -13,7 +13,7 @@ import torch
 from mdlake.models.training import TrainingOptions
 from mdlake.shrink.aware import FakeQuantized
 from mdlake.shrink.prune.schedule import HardMasks
-from mdlake.shrink.quantize import QuantizeOptions, search_bits, uniform_bits
+from mdlake.shrink.quantize import check_linear, search_bits, uniform_bits
 from mdlake.shrink.stages.making import Data, Making
 
 
@@ -27,7 +27,7 @@ class FewBits:
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
     def __post_init__(self) -> None:
-        QuantizeOptions((self.bits,), self.granularity)
+        check_linear(self.bits, self.granularity)
 
     def run(self, making: Making, data: Data) -> None:
         network = making.module
