@@ -36,6 +36,7 @@ from mdlake.models.shards import open_shards
 from mdlake.models.training import predict
 from ray_tasks.compress import ARTIFACT, CompressOptions, compress
 from ray_tasks.evaluate import EvaluateOptions, evaluate
+from ray_tasks.recipe import load_recipe
 from ray_tasks.score import ScoreOptions, score
 from ray_tasks.train import TrainOptions, train
 
@@ -109,7 +110,8 @@ def run(
             shutil.copytree(first / part, lake / part)
     given = {"lake": str(lake), "shards": str(shards), "recipe": str(recipe), "seed": seed}
     train(TrainOptions(**given, workers=1))
-    score(ScoreOptions(**given, workers=1))
+    if not load_recipe(str(recipe)).distill.asked:
+        score(ScoreOptions(**given, workers=1))
     compress(CompressOptions(**given, workers=options.workers))
     measured = {row["model"]: row["accuracy"] for row in evaluate(EvaluateOptions(**given, workers=1))["models"]}
     dense = load_bundle(open_store(str(lake)), "checkpoints/teacher/model.safetensors")

@@ -25,18 +25,15 @@ from mdlake.models.bundle import load_bundle
 from mdlake.models.metrics import score_name, score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
-from mdlake.models.shards import open_shards
 from mdlake.shrink.compress import Attempt, Candidate, attempts, choose
 from mdlake.shrink.compress import compress as compress_model
-from mdlake.shrink.distill import DistillLoss
 from mdlake.shrink.stages import Data, Stage
 from mdlake.statistics.figures import CANDIDATE
-from ray_tasks.distill import DISTILLED
+from ray_tasks.distill import DISTILLED, taught_by
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_models, record_training
-from ray_tasks.options import CommonOptions, option, parse_options, storage_options
+from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import load_recipe
-from ray_tasks.score import RECORD as SCORES
 from ray_tasks.session import connected
 from ray_tasks.show import reported, say
 from ray_tasks.train import TEACHER
@@ -109,17 +106,15 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
     recipe, store = load_recipe(options.recipe), options.store
     name, step = (DISTILLED, "distill") if recipe.student else (TEACHER, "train")
     student = need_record(store, f"checkpoints/{name}/record.json", step)
-    scores = need_record(store, SCORES, "score")
-    steps = recipe.compress
+    taught, steps = taught_by(store, recipe), recipe.compress
     if options.max_drop >= 0:
         steps = replace(steps, max_drop=options.max_drop)
     steps = replace(steps, training=replace(steps.training, seed=options.seed))
-    model, url = load_bundle(store, student["model"]), store.url_of(scores["folder"])
-    soft = open_shards(url, storage_options(url))
+    model = load_bundle(store, student["model"])
     data = Data(
-        Source(options.split("train"), model.features, model.task, soft),
+        Source(options.split("train"), model.features, model.task, taught.scores),
         Source(options.split("validation"), model.features, model.task),
-        DistillLoss(recipe.distill),
+        taught.loss,
         score_of(student["validation"]) - steps.max_drop,
     )
     budget = {"max_bytes": options.max_bytes} if options.max_bytes else {}

@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mdlake.errors import InvalidArgumentError
+from mdlake.lake.store import Store
 from mdlake.models.metrics import score_name, score_of
 from mdlake.models.records import find_record, need_record
-from mdlake.models.shards import open_shards
+from mdlake.models.scoring import Loader
+from mdlake.models.shards import Shards, open_shards
 from mdlake.shrink.distill import DistillLoss, gap_closed
 from ray_tasks.figures import record_training
 from ray_tasks.options import CommonOptions, option, parse_options, storage_options
@@ -59,18 +61,37 @@ def plan_students(options: CommonOptions, recipe: Recipe) -> list[TrainPlan]:
     """The student from soft and hard labels, and the student from hard labels."""
     if recipe.student is None:
         raise InvalidArgumentError("the recipe has no student: compress makes the teacher itself small")
-    scores = need_record(options.store, SCORES, "score")
     alone = replace(plan_training(options, recipe, recipe.student), name=ALONE)
-    url = options.store.url_of(scores["folder"])
-    soft = open_shards(url, storage_options(url))
+    taught = taught_by(options.store, recipe)
     distilled = replace(
         alone,
         name=DISTILLED,
-        train=replace(alone.train, scores=soft),
-        loss=DistillLoss(recipe.distill),
-        inputs={"scores": scores["fingerprint"], "distill": asdict(recipe.distill)},
+        train=replace(alone.train, scores=taught.scores),
+        loss=taught.loss,
+        inputs={**taught.inputs, "distill": asdict(recipe.distill)},
     )
     return [distilled, alone]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """How a network learns from the teacher: by scores beside the shards or, if there are none, by asking it."""
+
+    loss: DistillLoss
+    scores: Shards | None
+    inputs: dict[str, Any]
+
+
+def taught_by(store: Store, recipe: Recipe) -> Taught:
+    """As the recipe wants it. `inputs` name, for a fingerprint, what it rests on."""
+    if recipe.distill.asked:
+        teacher = need_record(store, "checkpoints/teacher/record.json", "train")
+        loss = DistillLoss(recipe.distill, Loader(store, teacher["model"]))
+        return Taught(loss, None, {"teacher": teacher["fingerprint"]})
+    scores = need_record(store, SCORES, "score")
+    url = store.url_of(scores["folder"])
+    soft = open_shards(url, storage_options(url))
+    return Taught(DistillLoss(recipe.distill), soft, {"scores": scores["fingerprint"]})
 
 
 def _say_gap(options: CommonOptions, records: dict[str, dict[str, Any]]) -> None:

@@ -65,7 +65,8 @@ def commit_training(plan: TrainPlan) -> dict[str, Any]:
     module = build_network(plan.network, plan.network_options)
     module.load_state_dict(weights)
     best = history[best_epoch(history) - 1]
-    lineage = {"training": plan.fingerprint, **{key: plan.inputs[key] for key in plan.inputs if key == "scores"}}
+    learnt = {key: plan.inputs[key] for key in plan.inputs if key in ("scores", "teacher")}
+    lineage = {"training": plan.fingerprint, **learnt}
     metrics = {key: best[key] and round(best[key], 6) for key in ("epoch", "loss", "auc", "accuracy")}
     model = Model(plan.network, plan.network_options, plan.train.features, plan.train.task, module, metrics, lineage)
     path = f"{plan.folder}/{MODEL_FILE}"

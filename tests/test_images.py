@@ -62,14 +62,14 @@ def source(folder: Path, rows: int, seed: int = 0) -> Source:
     return Source(open_shards(str(folder)), SPEC, TASK)
 
 
-def lenet() -> torch.nn.Module:
-    torch.manual_seed(0)
+def lenet(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
     return build_network("lenet_5", {"size": 16, "filters": [4, 6], "hidden": 12, "outputs": 3})
 
 
-def model() -> Model:
+def model(seed: int = 0) -> Model:
     options = {"size": 16, "filters": [4, 6], "hidden": 12, "outputs": 3}
-    return Model("lenet_5", options, SPEC, TASK, lenet().eval(), {"accuracy": 0.5})
+    return Model("lenet_5", options, SPEC, TASK, lenet(seed).eval(), {"accuracy": 0.5})
 
 
 def encoded(image: np.ndarray, format: str) -> bytes:

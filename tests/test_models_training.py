@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -110,6 +111,35 @@ def test_the_best_epoch_is_the_first_of_equals_and_loss_decides_between_equal_sc
         found = [{"epoch": n + 1, "loss": loss, one: score, other: None} for n, (loss, score) in enumerate(rows)]
         assert best_epoch(found) == 2
         assert best_epoch([{**row, one: 0.9} for row in found]) == 2
+
+
+def test_a_batch_in_parts_takes_the_steps_of_the_whole(sources: tuple[Source, Source]) -> None:
+    """Sums in another order, so nearly; a batch of 64 in 3 parts has parts of 22, 22 and 20 rows."""
+    torch.manual_seed(0)
+    network = build_network("tabular_mlp", network_options(sources[0].features))
+    ends = []
+    for parts in (1, 3, 64):
+        options = replace(OPTIONS, epochs=1, learning_rate=1e-3, accumulate=parts)
+        trainer = Trainer(copy.deepcopy(network), *sources, options, hard_loss)
+        list(trainer.run())
+        ends.append((weights(trainer), trainer.progress.history[0]["train_loss"]))
+    for found, loss in ends[1:]:
+        assert loss == pytest.approx(ends[0][1], rel=1e-4)
+        assert all(torch.allclose(found[name], ends[0][0][name], atol=2e-4) for name in found)
+    with pytest.raises(InvalidArgumentError, match="1 part or more"):
+        replace(OPTIONS, accumulate=0)
+
+
+def test_narrow_floats_learn_as_well_and_leave_the_weights_wide(sources: tuple[Source, Source]) -> None:
+    trainer = trainer_of(sources, replace(OPTIONS, precision="bfloat16"))
+    seen: list[torch.dtype] = []
+    trainer.network.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    *_, last = trainer.run()
+    assert last.history[-1]["auc"] > 0.85
+    assert seen[0] == torch.bfloat16 and seen[-1] == torch.float32  # a step, and measuring
+    assert {tensor.dtype for tensor in weights(trainer).values()} == {torch.float32}
+    with pytest.raises(InvalidArgumentError, match="precision is one of auto, float32, bfloat16"):
+        replace(OPTIONS, precision="half")
 
 
 def test_a_loss_that_is_no_number_is_an_error_that_says_where(sources: tuple[Source, Source]) -> None:

@@ -47,6 +47,14 @@ class Batch:
             None if self.scores is None else self.scores.to(device, non_blocking=True),
         )
 
+    def parts(self, count: int) -> list[Batch]:
+        """The rows in order in `count` batches as equal as can be; fewer if there are not as many rows."""
+        size = -(-len(self.labels) // count)
+        inputs = zip(*(tensor.split(size) for tensor in self.inputs), strict=True)
+        labels = self.labels.split(size)
+        scores = [None] * len(labels) if self.scores is None else self.scores.split(size)
+        return [Batch(*part) for part in zip(inputs, labels, scores, strict=True)]
+
 
 @dataclass
 class Held:

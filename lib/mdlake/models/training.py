@@ -3,7 +3,8 @@
 Data-parallel by torch's DistributedDataParallel if a process group was set up, which is the caller's part
 (Ray Train, torchrun). Learning rate: linear warm-up, then a cosine (Loshchilov and Hutter, SGDR, 2017);
 AdamW (Loshchilov and Hutter, 2019), with a decay of its own for embedding tables, whose rare rows Adam moves
-as far as frequent ones. On a GPU the forward pass runs in bfloat16.
+as far as frequent ones. The forward pass runs in bfloat16 on a GPU, and where `precision` says so; the weights, their
+gradients and the loss are float32 always (Micikevicius et al., Mixed Precision Training, 2018).
 
 Every random number comes from the seed, the epoch and the rank, so a run that was killed and continued from
 the checkpoint of its last epoch ends with the same bits as one that was not.
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mdlake.errors import InvalidArgumentError
+from mdlake.models.augment import Augment
 from mdlake.models.batches import Batch, Share, Source, ordered_batches, steps_per_epoch, training_batches
 from mdlake.models.metrics import Measures
 from mdlake.models.tasks import Task
 
+_PRECISIONS = ("auto", "float32", "bfloat16")
 _CHECK_STEPS = 32  # asking a GPU for a number waits for it
 
 Loss = Callable[[Task, torch.Tensor, Batch], torch.Tensor]
@@ -35,7 +39,11 @@ Loss = Callable[[Task, torch.Tensor, Batch], torch.Tensor]
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """`batch_size` is that of all workers together; `final_rate` a share of `learning_rate`."""
+    """`batch_size` is that of all workers together; `final_rate` a share of `learning_rate`.
+
+    precision: "float32", "bfloat16", or "auto": the latter on a GPU. accumulate: a batch is taken in so many parts,
+    one after the other, whose gradients are summed: a large batch in little memory. augment: of images, while training.
+    """
 
     epochs: int = 4
     batch_size: int = 2048
@@ -45,11 +53,20 @@ class TrainingOptions:
     weight_decay: float = 1e-2
     embedding_decay: float = 1.0
     buffer_rows: int = 1 << 16
+    precision: str = "auto"
+    accumulate: int = 1
+    augment: Augment | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0:
             raise InvalidArgumentError("epochs, batch_size and learning_rate must be positive")
+        if isinstance(self.augment, Mapping):  # as recipes have it
+            object.__setattr__(self, "augment", Augment(**self.augment))
+        if self.precision not in _PRECISIONS:
+            raise InvalidArgumentError(f"precision is one of {', '.join(_PRECISIONS)}, not {self.precision!r}")
+        if self.accumulate < 1:
+            raise InvalidArgumentError(f"a batch is taken in 1 part or more, not in {self.accumulate}")
 
 
 @dataclass
@@ -78,6 +95,11 @@ class Trainer:
         for name, split in (("train", self.train), ("validation", self.validation)):
             if not split.shards.rows:
                 raise InvalidArgumentError(f"the {name} split is empty", url=split.shards.store.url)
+        if self.options.augment and self.train.scores is not None:
+            raise InvalidArgumentError(
+                "the stored scores are of images as they are, but training augments them: "
+                "have the teacher asked anew (asked = true under [distill])"
+            )
         self.network.to(self.device)
         self.share = _share()
         parallel = self.share.world > 1
@@ -86,6 +108,9 @@ class Trainer:
         )
         self.optimizer = torch.optim.AdamW(
             _groups(self.network, self.options), lr=self.options.learning_rate, fused=True
+        )
+        self._narrow = self.options.precision == "bfloat16" or (
+            self.options.precision == "auto" and self.device.type == "cuda"
         )
         self._steps = steps_per_epoch(self.train.shards, self.options.batch_size, self.share.world)
 
@@ -125,15 +150,28 @@ class Trainer:
         """One step of the optimizer; returns the loss, detached."""
         if self.before_step:
             self.before_step()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self._model(*batch.inputs)
-        loss = self.loss(self.train.task, logits.float(), batch)
         self.optimizer.zero_grad()
-        loss.backward()
+        total = torch.zeros((), device=self.device)
+        parts = batch.parts(self.options.accumulate)
+        for number, part in enumerate(parts, 1):
+            share = len(part.labels) / len(batch.labels)
+            with self._alone(number < len(parts)):
+                loss = share * self.loss(self.train.task, self._forward(part), part)
+                loss.backward()
+            total += loss.detach()
         self.optimizer.step()
         if self.after_step:
             self.after_step()
-        return loss.detach()
+        return total
+
+    def _forward(self, batch: Batch) -> torch.Tensor:
+        """Logits, float32."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._narrow):
+            return self._model(*batch.inputs).float()
+
+    def _alone(self, wait: bool) -> AbstractContextManager[None]:
+        """While `wait`, gradients are not yet averaged over workers."""
+        return self._model.no_sync() if wait and isinstance(self._model, DistributedDataParallel) else nullcontext()
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         options = self.options
@@ -146,7 +184,8 @@ class Trainer:
             epoch=epoch,
             buffer_rows=options.buffer_rows,
         ):
-            yield batch.to(self.device)
+            moved = batch.to(self.device)
+            yield replace(moved, inputs=(options.augment(moved.inputs[0]),)) if options.augment else moved
 
     def _set_rate(self, step: int) -> None:
         for group in self.optimizer.param_groups:

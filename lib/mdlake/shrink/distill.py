@@ -8,23 +8,39 @@ the temperature changes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
+from mdlake.models.scoring import Loader
 from mdlake.models.tasks import Task
+from mdlake.shrink.distill_losses import decoupled_loss, hard_label_loss
+
+_KINDS = ("soft", "hard", "decoupled")
 
 
 @dataclass(frozen=True)
 class DistillOptions:
-    """`soft` is the share of the soft term in the loss: 0 is training without a teacher."""
+    """`soft` is the share of the soft term in the loss: 0 is training without a teacher.
+
+    kind: "soft" labels, "hard" ones (the class that the teacher decides for), or "decoupled": see
+    `mdlake.shrink.distill_losses`. The last has the weights `target` and `others` of its two parts. asked: the teacher
+    is asked anew for each batch, which images that are augmented need; else its scores are read beside the shards.
+    """
 
     temperature: float = 2.0
     soft: float = 0.7
+    kind: str = "soft"
+    target: float = 1.0
+    others: float = 8.0
+    asked: bool = False
 
     def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise InvalidArgumentError(f"a kind of distillation is one of {', '.join(_KINDS)}, not {self.kind!r}")
         if self.temperature <= 0 or not 0 <= self.soft <= 1:
             raise InvalidArgumentError("temperature must be positive, and soft a share from 0 to 1")
 
@@ -33,17 +49,19 @@ class DistillOptions:
 class DistillLoss:
     """The loss for `models.training`: soft and hard labels mixed.
 
-    The teacher's outputs are those stored beside the shards, or those of `teacher`, asked anew for each batch.
+    The teacher's outputs are those stored beside the shards, or those of `teacher`, asked anew for each batch; it
+    answers in bfloat16. Given as a `Loader` it is loaded where it is first asked.
     """
 
     options: DistillOptions
-    teacher: nn.Module | None = None
+    teacher: nn.Module | Loader | None = None
 
     def __call__(self, task: Task, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        if not self.options.soft:
+            return task.loss(logits, batch.labels)
         scores = batch.scores
-        if scores is None and self.teacher is not None:
-            with torch.no_grad():
-                scores = self.teacher(*batch.inputs)
+        if scores is None and self._asked is not None:
+            scores = ask(self._asked, batch)
         if scores is None:
             raise InvalidArgumentError("distillation needs the teacher's outputs: run score first")
         if scores.shape[1:] != logits.shape[1:] and task.outputs > 1:
@@ -51,8 +69,31 @@ class DistillLoss:
                 f"the teacher has {list(scores.shape[1:])} outputs a row, the student {list(logits.shape[1:])}: "
                 f"both need one for each of the task's {task.outputs} classes"
             )
-        soft = task.soft_loss(logits, scores, self.options.temperature)
-        return self.options.soft * soft + (1 - self.options.soft) * task.loss(logits, batch.labels)
+        return self.options.soft * self._taught(task, logits, scores, batch.labels) + (
+            1 - self.options.soft
+        ) * task.loss(logits, batch.labels)
+
+    @cached_property
+    def _asked(self) -> nn.Module | None:
+        return self.teacher().module if isinstance(self.teacher, Loader) else self.teacher
+
+    def _taught(self, task: Task, logits: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        options = self.options
+        if options.kind == "soft":
+            return task.soft_loss(logits, scores, options.temperature)
+        if task.outputs == 1:
+            raise InvalidArgumentError(f"{options.kind!r} labels are those of classes; for one output use soft")
+        if options.kind == "hard":
+            return hard_label_loss(logits, scores)
+        return decoupled_loss(logits, scores, labels, options.temperature, options.target, options.others)
+
+
+@torch.no_grad()
+def ask(teacher: nn.Module, batch: Batch) -> torch.Tensor:
+    """The teacher's logits for the batch, float32, on its device."""
+    device = batch.inputs[0].device
+    with torch.autocast(device.type, torch.bfloat16):
+        return teacher.to(device)(*batch.inputs).float()
 
 
 def gap_closed(teacher: float, alone: float, distilled: float) -> float | None:

@@ -1,0 +1,125 @@
+"""Augmented images are the same images, moved as far as was allowed, and training sees them and nothing else does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_images import TRAINING, model, source
+
+from mdlake.errors import InvalidArgumentError
+from mdlake.models.augment import Augment
+from mdlake.models.training import Trainer, TrainingOptions, hard_loss
+from mdlake.shrink.distill import DistillLoss, DistillOptions
+
+
+def dots(height: int = 16, width: int = 24) -> torch.Tensor:
+    """64 images of two channels, each with a soft dot near the middle; the second channel is the first negative."""
+    rows, columns = torch.arange(height) - height / 2 + 0.5, torch.arange(width) - width / 2 + 0.5
+    dot = torch.exp(-((rows[:, None] - 2) ** 2 + (columns - 4) ** 2) / 4)
+    return torch.stack([dot, -dot]).repeat(64, 1, 1, 1)
+
+
+def middle(images: torch.Tensor) -> torch.Tensor:
+    """Where the dot is, [rows, 2] of row and column from the middle."""
+    dot = images[:, 0]
+    axes = [torch.arange(size) - size / 2 + 0.5 for size in dot.shape[1:]]
+    total = dot.sum((1, 2))
+    return torch.stack([(dot.sum(2) * axes[0]).sum(1) / total, (dot.sum(1) * axes[1]).sum(1) / total], 1)
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    images = dots()
+    assert torch.allclose(Augment()(images), images, atol=1e-5)
+
+
+@given(st.integers(0, 3), st.integers(0, 1 << 30))
+def test_a_shift_moves_the_whole_image_by_at_most_so_many_pixels(pixels: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    moved = middle(Augment(shift=pixels)(dots())) - torch.tensor([2.0, 4.0])
+    assert float(moved.abs().max()) <= pixels + 0.05
+    assert not pixels or float(moved.abs().max(0).values.min()) > pixels / 2  # of 64, some go far, both ways
+
+
+def test_a_turn_keeps_distances_also_where_an_image_is_no_square() -> None:
+    torch.manual_seed(0)
+    places = middle(Augment(rotate=40)(dots()))
+    assert torch.allclose(places.norm(dim=1), torch.tensor(20.0).sqrt(), atol=0.1)
+    angles = torch.atan2(places[:, 0], places[:, 1]) - torch.atan2(torch.tensor(2.0), torch.tensor(4.0))
+    assert 0.5 < float(angles.abs().max()) <= 0.71
+
+
+def test_a_mirrored_image_is_exactly_the_mirrored_one_or_the_image() -> None:
+    torch.manual_seed(0)
+    images = dots()
+    found = Augment(flip=True)(images)
+    mirrored = torch.isclose(found, images.flip(3), atol=1e-5).flatten(1).all(1)
+    assert (mirrored ^ torch.isclose(found, images, atol=1e-5).flatten(1).all(1)).all()
+    assert 10 < int(mirrored.sum()) < 54
+
+
+def test_sizes_change_by_their_share_and_the_border_is_repeated() -> None:
+    torch.manual_seed(0)
+    places = middle(Augment(scale=0.2)(dots())).norm(dim=1) / 20**0.5
+    assert 1 / 1.21 <= float(places.min()) < 0.95 and 1.05 < float(places.max()) <= 1 / 0.79
+    assert torch.equal(Augment(shift=9, rotate=30, shear=20)(torch.ones(4, 3, 8, 8)), torch.ones(4, 3, 8, 8))
+
+
+def test_what_is_no_image_or_no_amount_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"only images can be augmented, not inputs of shape \[5\]"):
+        Augment(shift=1)(torch.zeros(3, 5))
+    for wrong in ({"shift": -1}, {"scale": 1.0}, {"shear": 90}):
+        with pytest.raises(InvalidArgumentError, match="0 or more"):
+            Augment(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="zoom"):
+        TrainingOptions(augment={"zoom": 2})  # type: ignore[arg-type]
+
+
+def test_training_learns_from_augmented_images_and_measures_on_plain_ones(tmp_path: Path) -> None:
+    train, validation = source(tmp_path / "train", 900), source(tmp_path / "validation", 300, 1)
+    options = replace(TRAINING, augment=Augment(shift=1, flip=True))
+    ends = []
+    for _ in range(2):
+        network = model()
+        trainer = Trainer(network.module, train, validation, options, hard_loss)
+        *_, last = trainer.run()
+        assert last.history[-1]["accuracy"] == trainer.measure().accuracy
+        ends.append(last.history[-1])
+    assert ends[0]["accuracy"] > 0.6
+    assert {key: ends[0][key] for key in ends[0] if key != "seconds"} == {
+        key: ends[1][key] for key in ends[1] if key != "seconds"
+    }
+
+
+def test_a_teacher_of_augmented_images_is_asked_anew(tmp_path: Path) -> None:
+    """Scores that were stored are of other images, and that is said; asked, the teacher sees what the student sees."""
+    train, validation = source(tmp_path / "train", 300), source(tmp_path / "validation", 100, 1)
+    options = replace(TRAINING, epochs=1, augment=Augment(shift=1))
+    stored = replace(train, scores=train.shards)
+    with pytest.raises(InvalidArgumentError, match="asked = true"):
+        Trainer(model().module, stored, validation, options, DistillLoss(DistillOptions()))
+    teacher, seen, taught = model(1).module, [], []
+    teacher.register_forward_hook(lambda module, args, output: taught.append(args[0]))
+    student = model().module
+    student.register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    trainer = Trainer(student, train, validation, options, DistillLoss(DistillOptions(), teacher))
+    list(trainer.run())
+    assert taught and all(torch.equal(one, other) for one, other in zip(taught, seen, strict=False))
+
+
+@pytest.mark.parametrize("kind", ["hard", "decoupled"])
+def test_other_losses_of_distillation_are_an_option(tmp_path: Path, kind: str) -> None:
+    train, validation = source(tmp_path / "train", 900), source(tmp_path / "validation", 300, 1)
+    teacher = model()
+    list(Trainer(teacher.module, train, validation, TRAINING, hard_loss).run())
+    student = model()
+    options = DistillOptions(temperature=2.0, kind=kind, others=1.0)
+    longer = replace(TRAINING, epochs=8)
+    *_, last = Trainer(student.module, train, validation, longer, DistillLoss(options, teacher.module)).run()
+    assert last.history[-1]["accuracy"] > 0.8  # chance is a third
+    with pytest.raises(InvalidArgumentError, match="one of soft, hard, decoupled"):
+        replace(options, kind="softer")
