@@ -31,7 +31,7 @@ from mdlake.shrink.stages import Data, Stage
 from mdlake.statistics.figures import CANDIDATE
 from ray_tasks.distill import DISTILLED, taught_by
 from ray_tasks.engine import RayEngine
-from ray_tasks.figures import record_models, record_training
+from ray_tasks.figures import record_layers, record_models, record_training
 from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
@@ -45,6 +45,7 @@ _KEPT = "artifacts/candidates"
 @dataclass(frozen=True)
 class CompressOptions(CommonOptions):
     max_bytes: int = option(0, "bytes of the artifact at most; the best within them is taken, whatever it drops")
+    explain: bool = option(False, "record what each stage saved and cost, layer by layer; measures more often")
     max_drop: float = option(
         -1.0, "score (AUC or accuracy) that may be lost on the validation split; default: the recipe's"
     )
@@ -64,6 +65,7 @@ class CompressTask:
     effort: str
     seed: int
     kept: str
+    explain: bool
 
     @property
     def name(self) -> str:
@@ -117,14 +119,14 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
         taught.loss,
         score_of(student["validation"]) - steps.max_drop,
     )
-    budget = {"max_bytes": options.max_bytes} if options.max_bytes else {}
-    mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill), **budget)
+    asked = {name: value for name in ("max_bytes", "explain") if (value := getattr(options, name))}
+    mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill), **asked)
     begun: dict[Stage, list[Attempt]] = {}
     for attempt in attempts(steps):
         begun.setdefault(attempt[0], []).append(attempt)
     given = data, steps.effort, options.seed
     tasks = [
-        CompressTask(store, student["model"], tuple(alike), *given, f"{_KEPT}/{mark}-{number}.json")
+        CompressTask(store, student["model"], tuple(alike), *given, f"{_KEPT}/{mark}-{number}.json", options.explain)
         for number, alike in enumerate(begun.values())
     ]
     return tasks, mark
@@ -137,7 +139,7 @@ def run_task(task: CompressTask) -> list[Candidate]:
         return [Candidate.from_json(attempt, found) for attempt, found in zip(task.attempts, kept, strict=True)]
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
-    found = compress_model(load_bundle(task.store, task.model), task.attempts, task.data, task.effort)
+    found = compress_model(load_bundle(task.store, task.model), task.attempts, task.data, task.effort, task.explain)
     task.store.put(task.kept, json.dumps([candidate.to_json() for candidate in found]).encode())
     return found
 
@@ -163,6 +165,7 @@ def _record_statistics(
         )
     ]
     record_models(options, [{**common, **row} for row in rows], run=f"compress-{mark}")
+    record_layers(options, best.layers, run=f"compress-{mark}")
     record_training(options, "student pruned", best.history, run=f"compress-{mark}")
 
 

@@ -97,6 +97,8 @@ def lake(tmp_path: Path) -> Path:
     ]
     record(stats, "training", curves, run="train")
     record(stats, "stages", [{"stage": "encode", "seconds": 12.5, "skipped": False}], run="encode")
+    layer = {"layer": HOSTILE, "parameters": 640, "nonzero": 320, "bits": 4.0, "bytes": 777, "score": None}
+    record(stats, "layers", [{**layer, "stage": "dense", "score": 0.8125}, {**layer, "stage": "cut 0.5"}], run="c")
     return tmp_path
 
 
@@ -133,6 +135,9 @@ def test_it_shows_the_figures(lake: Path) -> None:
     text = Page(report(str(lake))).text
     for shown in (
         "plain_column",
+        "cut 0.5",
+        "777",
+        "0.8125",
         HOSTILE,
         "größe (cm)",
         "dictionary(rans, lengths(plain, plain))",

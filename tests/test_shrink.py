@@ -230,6 +230,32 @@ def test_compressing_keeps_the_budget_and_the_artifact_is_what_was_measured(sour
     assert Candidate.from_json(best.attempt, json.loads(json.dumps(best.to_json()))) == best
 
 
+def test_layers_are_explained_stage_by_stage(sources: tuple[Source, Source]) -> None:
+    """What is told adds up to the network, and the score of a layer is that of the dense network with it put in."""
+    model = model_of(sources[0].features)
+    list(Trainer(model.module, *sources, TRAINING, hard_loss).run())
+    stages = [{"use": "prune", "sparsity": 0.6, "sort": False}, {"use": "linear", "bits": [4, 8]}]
+    options, data = CompressOptions(stages, training=replace(TRAINING, epochs=1)), Data(*sources, hard_loss)
+    found = compress(model, attempts(options), data, explain=True)
+    for candidate, bits in zip(found, ("4", "8"), strict=True):
+        told = {stage: [row for row in candidate.layers if row.stage == stage] for stage in ("dense", "prune 0.6")}
+        dense, last = told["dense"], [row for row in candidate.layers if row.stage == f"linear {bits}"]
+        assert [row.layer for row in dense] == [row.layer for row in last]
+        assert sum(row.parameters for row in dense) == sum(t.numel() for t in model.module.state_dict().values())
+        assert {row.score for row in dense} == {data.measure(model.module)}
+        assert sum(row.nonzero for row in told["prune 0.6"]) < 0.6 * sum(row.nonzero for row in dense)
+        assert sum(row.bytes for row in last) < sum(row.bytes for row in told["prune 0.6"])
+        layer = max(last, key=lambda row: row.parameters)
+        probe, shrunk = copy.deepcopy(model.module), parse_artifact(candidate.data).module.get_submodule(layer.layer)
+        probe.get_submodule(layer.layer).load_state_dict(shrunk.state_dict())
+        assert layer.score == data.measure(probe)
+        assert Candidate.from_json(candidate.attempt, json.loads(json.dumps(candidate.to_json()))) == candidate
+    unasked = compress(model, [found[0].attempt], data)[0]
+    assert unasked.layers == () and unasked.data == found[0].data
+    cut = attempts(CompressOptions([{"use": "factorize", "share": 0.5}], training=replace(TRAINING, epochs=1)))
+    assert None in {row.score for row in compress(model, cut, data, explain=True)[0].layers}
+
+
 def test_no_candidate_within_the_budget_names_the_best(sources: tuple[Source, Source]) -> None:
     stages = [{"use": "prune", "sparsity": [0.5, 0.9]}, {"use": "codebook", "entries": 5}]
     options = CompressOptions(stages, training=TrainingOptions(epochs=1, batch_size=512))

@@ -39,14 +39,8 @@ def lay_out(model: Model, schemes: Mapping[str, Kept], effort: str) -> tuple[dic
         if name not in tensors:
             raise InvalidArgumentError("the network has no such tensor", tensor=name)
     chosen: dict[str, Kept] = {name: schemes.get(name) or Plain(tensor) for name, tensor in tensors.items()}
-    parts: dict[str, bytes] = {}
-    for name, scheme in chosen.items():
-        for role, array in scheme.arrays.items():
-            parts[part_name(name, role)] = _block(scheme, array, effort)
-    levels = {name: scheme.levels for name, scheme in chosen.items() if not isinstance(scheme, Plain)}
+    parts = tensor_blocks(chosen, effort)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if filled := {name: values for name, values in levels.items() if values.size}:
-        parts[LEVELS] = encode_levels(filled)
     about = {
         "format": FORMAT,
         "network": model.network,
@@ -60,6 +54,18 @@ def lay_out(model: Model, schemes: Mapping[str, Kept], effort: str) -> tuple[dic
     if _registered_shapes(model.network, model.options) != shapes:
         about["shapes"] = [[name, list(shape)] for name, shape in shapes.items()]
     return parts, about
+
+
+def tensor_blocks(chosen: Mapping[str, Kept], effort: str) -> dict[str, bytes]:
+    """The parts of these tensors, by their names; of those that have levels there is one for all."""
+    parts: dict[str, bytes] = {}
+    for name, scheme in chosen.items():
+        for role, array in scheme.arrays.items():
+            parts[part_name(name, role)] = _block(scheme, array, effort)
+    levels = {name: scheme.levels for name, scheme in chosen.items() if not isinstance(scheme, Plain)}
+    if filled := {name: values for name, values in levels.items() if values.size}:
+        parts[LEVELS] = encode_levels(filled)
+    return parts
 
 
 def read_schemes(parts: Parts, about: Mapping[str, Any], max_bytes: int) -> dict[str, Kept]:

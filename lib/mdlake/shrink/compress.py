@@ -10,15 +10,19 @@ import base64
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from typing import Any
+
+from torch import nn
 
 from mdlake.artifact import artifact_bytes
 from mdlake.errors import InvalidArgumentError, located
 from mdlake.models.bundle import Model
 from mdlake.models.metrics import score_name
-from mdlake.models.schemes import Codebook, Kept, Linear
+from mdlake.models.schemes import Kept
 from mdlake.models.training import TrainingOptions
+from mdlake.shrink.layers import LayerReport, bits_of, explain_layers
 from mdlake.shrink.prune import count_nonzero
 from mdlake.shrink.stages import STAGES, Data, Making, Stage
 
@@ -59,7 +63,10 @@ class StageReport:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What came of an attempt: the artifact, and the score on the validation split of exactly that artifact."""
+    """What came of an attempt: the artifact, and the score on the validation split of exactly that artifact.
+
+    `layers`: of each stage, if they were asked for.
+    """
 
     attempt: Attempt
     data: bytes
@@ -68,6 +75,7 @@ class Candidate:
     bits: float
     stages: tuple[StageReport, ...]
     history: list[dict[str, Any]]
+    layers: tuple[LayerReport, ...] = ()
 
     @property
     def name(self) -> str:
@@ -76,15 +84,18 @@ class Candidate:
     def to_json(self) -> dict[str, Any]:
         """Everything but the attempt."""
         plain = {name: getattr(self, name) for name in ("score", "nonzero", "bits", "history")}
-        stages = [asdict(report) for report in self.stages]
-        return {**plain, "stages": stages, "data": base64.b64encode(self.data).decode()}
+        reports = {name: [asdict(report) for report in getattr(self, name)] for name in ("stages", "layers")}
+        return {**plain, **reports, "data": base64.b64encode(self.data).decode()}
 
     @staticmethod
     def from_json(attempt: Attempt, found: Mapping[str, Any]) -> Candidate:
         """The inverse of `to_json`."""
         stages = tuple(StageReport(**report) for report in found["stages"])
+        layers = tuple(LayerReport(**report) for report in found["layers"])
         data = base64.b64decode(found["data"])
-        return Candidate(attempt, data, found["score"], found["nonzero"], found["bits"], stages, found["history"])
+        return Candidate(
+            attempt, data, found["score"], found["nonzero"], found["bits"], stages, found["history"], layers
+        )
 
 
 def attempts(options: CompressOptions) -> list[Attempt]:
@@ -97,37 +108,59 @@ def told(attempt: Attempt) -> str:
     return ", ".join(map(str, attempt))
 
 
-def compress(model: Model, attempts: Sequence[Attempt], data: Data, effort: str = "default") -> list[Candidate]:
+def compress(
+    model: Model, attempts: Sequence[Attempt], data: Data, effort: str = "default", explain: bool = False
+) -> list[Candidate]:
     """Runs the stages of each attempt on a copy of the network; what attempts begin with alike is run once.
 
-    An artifact holds exactly the network that was measured. The candidates are in the order of the attempts.
+    An artifact holds exactly the network that was measured. The candidates are in the order of the attempts. With
+    `explain` each tells of its layers: that measures the network once for each layer and stage.
     """
-    found = {made.attempt: made for made in _grown(Making(model), (), (), attempts, data, effort)}
+    growing = _Growing(model, data, effort, explain)
+    found = {made.attempt: made for made in growing.candidates(Making(model), (), (), growing.first, attempts)}
     return [found[attempt] for attempt in attempts]
 
 
-def _grown(
-    making: Making,
-    done: Attempt,
-    reports: tuple[StageReport, ...],
-    attempts: Sequence[Attempt],
-    data: Data,
-    effort: str,
-) -> Iterator[Candidate]:
-    """The candidates of all attempts, which begin with the stages `done`."""
-    for stage in dict.fromkeys(attempt[len(done)] for attempt in attempts):
-        branch, so_far = copy.deepcopy(making), (*done, stage)
-        stage.run(branch, data)
-        final, score = _restored(branch, so_far, data)
-        ends = so_far in attempts
-        encoded = artifact_bytes(final, branch.schemes, effort if ends else "fast")
-        nonzero, bits = count_nonzero(final.module), _mean_bits(final, branch.schemes)
-        so_far_told = (*reports, StageReport(str(stage), len(encoded), score, nonzero, bits))
-        longer = [attempt for attempt in attempts if attempt[: len(so_far)] == so_far and attempt != so_far]
-        if ends:
-            yield Candidate(so_far, encoded, score, nonzero, bits, so_far_told, branch.history)
-        if longer:
-            yield from _grown(branch, so_far, so_far_told, longer, data, effort)
+@dataclass(frozen=True)
+class _Growing:
+    model: Model
+    data: Data
+    effort: str
+    explain: bool
+
+    @cached_property
+    def first(self) -> tuple[LayerReport, ...]:
+        """The layers before any stage."""
+        return self._layers("dense", Making(self.model), self.model.module)
+
+    def candidates(
+        self,
+        making: Making,
+        done: Attempt,
+        reports: tuple[StageReport, ...],
+        layers: tuple[LayerReport, ...],
+        attempts: Sequence[Attempt],
+    ) -> Iterator[Candidate]:
+        """Of all attempts, which begin with the stages `done`."""
+        for stage in dict.fromkeys(attempt[len(done)] for attempt in attempts):
+            branch, so_far = copy.deepcopy(making), (*done, stage)
+            stage.run(branch, self.data)
+            final, score = _restored(branch, so_far, self.data)
+            ends = so_far in attempts
+            encoded = artifact_bytes(final, branch.schemes, self.effort if ends else "fast")
+            nonzero, bits = count_nonzero(final.module), _mean_bits(final, branch.schemes)
+            so_far_told = (*reports, StageReport(str(stage), len(encoded), score, nonzero, bits))
+            in_layers = (*layers, *self._layers(str(stage), branch, final.module))
+            longer = [attempt for attempt in attempts if attempt[: len(so_far)] == so_far and attempt != so_far]
+            if ends:
+                yield Candidate(so_far, encoded, score, nonzero, bits, so_far_told, branch.history, in_layers)
+            if longer:
+                yield from self.candidates(branch, so_far, so_far_told, in_layers, longer)
+
+    def _layers(self, stage: str, making: Making, module: nn.Module) -> tuple[LayerReport, ...]:
+        if not self.explain:
+            return ()
+        return explain_layers(stage, module, making.schemes, self.model.module, self.data)
 
 
 def choose(candidates: Sequence[Candidate], floor: float, max_bytes: int = 0) -> Candidate:
@@ -192,14 +225,6 @@ def _mean_bits(model: Model, schemes: Mapping[str, Kept]) -> float:
     """Bits per weight before entropy coding."""
     total = bits = 0
     for name, parameter in model.module.named_parameters():
-        scheme = schemes.get(name)
-        match scheme:
-            case Linear():
-                width = scheme.bits
-            case Codebook():
-                width = len(scheme.book).bit_length()
-            case _:
-                width = 8 * parameter.element_size()
         total += parameter.numel()
-        bits += width * parameter.numel()
+        bits += bits_of(schemes.get(name), parameter) * parameter.numel()
     return bits / total if total else 0.0

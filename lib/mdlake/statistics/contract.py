@@ -17,7 +17,7 @@ import pyarrow as pa
 from mdlake.errors import InvalidArgumentError
 
 _ARROW_TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
-KINDS = ("profile", "ingest", "blocks", "tables", "training", "models", "stages")
+KINDS = ("profile", "ingest", "blocks", "tables", "training", "models", "stages", "layers")
 
 
 def arrow_schema(kind: str) -> pa.Schema:

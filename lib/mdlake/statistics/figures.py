@@ -28,6 +28,7 @@ class Figures:
     steps: Rows = field(default_factory=list)
     models: Rows = field(default_factory=list)
     candidates: Rows = field(default_factory=list)
+    layers: Rows = field(default_factory=list)
     training: Rows = field(default_factory=list)
     stages: Rows = field(default_factory=list)
 
@@ -52,6 +53,7 @@ def gather(stats_url: str, options: Mapping[str, str] | None = None) -> Figures:
         steps=steps,
         models=models,
         candidates=_candidates(read(stats_url, "models", options).to_pylist()),
+        layers=latest("layers"),
         training=_training(read(stats_url, "training", options).to_pylist()),
         stages=_newest(read(stats_url, "stages", options).to_pylist(), "stage"),
     )
