@@ -3,14 +3,16 @@
     python -m ray_tasks.compress --lake URL [--workers 2] [--ray ADDRESS]
 
 Without a student in the recipe it is the teacher that is made small. A candidate is one combination of the options
-that the recipe's stages have, run in order, then encoded. All choices are made on the validation split; the test split
-is not opened. The result does not depend on the number of workers. Candidates that begin with the same stage are one
-task; what it found is kept until all are done, so a run that was killed repeats only tasks that had not finished.
+that the recipe's stages have, run in order, then encoded; with `refine` there are more, between the best and those over
+the budget. All choices are made on the validation split; the test split is not opened. The result does not depend on
+the number of workers. Candidates that begin with the same stage are one task; what it found is kept until all are
+done, so a run that was killed repeats only tasks that had not finished.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,8 +27,10 @@ from mdlake.models.bundle import load_bundle
 from mdlake.models.metrics import score_name, score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
-from mdlake.shrink.compress import Attempt, Candidate, attempts, choose
+from mdlake.shrink.attempts import Attempt, attempts
+from mdlake.shrink.candidates import Candidate
 from mdlake.shrink.compress import compress as compress_model
+from mdlake.shrink.search import Budget, choose, refine
 from mdlake.shrink.stages import Data, Stage
 from mdlake.statistics.figures import CANDIDATE
 from ray_tasks.distill import DISTILLED, taught_by
@@ -55,7 +59,7 @@ class CompressOptions(CommonOptions):
 class CompressTask:
     """Candidates that begin alike; small, since the model and the rows are read where the work is done.
 
-    `kept`: where in the store what was found is kept.
+    `kept`: where in the store what is found is kept until all are done.
     """
 
     store: Store
@@ -64,31 +68,48 @@ class CompressTask:
     data: Data
     effort: str
     seed: int
-    kept: str
     explain: bool
+    give_up: float
+    kept: str
 
     @property
     def name(self) -> str:
         return str(self.attempts[0][0])
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The search: where it begins, within which budget, and how often it looks between."""
+
+    start: CompressTask
+    budget: Budget
+    refine: int
+    fingerprint: str
+
+    def tasks(self, attempts: Sequence[Attempt]) -> list[CompressTask]:
+        """A task for each way to begin."""
+        begun: dict[Stage, list[Attempt]] = {}
+        for attempt in attempts:
+            begun.setdefault(attempt[0], []).append(attempt)
+        return [
+            replace(
+                self.start, attempts=tuple(alike), kept=f"{_KEPT}/{self.fingerprint}-{fingerprint(of=repr(alike))}.json"
+            )
+            for alike in begun.values()
+        ]
+
+
 def compress(options: CompressOptions) -> dict[str, Any]:
     """Returns the record of the artifact."""
-    tasks, mark = plan_candidates(options)
-    store = options.store
+    plan = plan_search(options)
+    store, mark = options.store, plan.fingerprint
     done = find_record(store, RECORD, mark)
     if done:
         say("compress", f"the artifact is there already: {done['bytes']} bytes")
         return done
-    candidates: list[Candidate] = []
-    with connected(options.ray, options.workers):
-        for found in RayEngine(options.workers).map(run_task, tasks):
-            candidates += found
-            for candidate in found:
-                _say_candidate(candidate, tasks[0].data.floor)
-    kept = [task.kept for task in tasks]
+    candidates, kept = _search(options, plan)
     try:
-        best = choose(candidates, tasks[0].data.floor, options.max_bytes)
+        best = choose(candidates, plan.budget)
     except InvalidArgumentError:  # none is within the budget, and none will be
         store.delete(kept)
         raise
@@ -97,14 +118,14 @@ def compress(options: CompressOptions) -> dict[str, Any]:
         store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), stages=best.name, bits=best.bits,
         nonzero=best.nonzero, score=best.score,
     )  # fmt: skip
-    _record_statistics(options, tasks[0], best, candidates, mark)
+    _record_statistics(options, plan.start, best, candidates, mark)
     store.delete(kept)
     say("compress", f"{ARTIFACT}: {len(best.data)} bytes, a score of {best.score:.4f} on validation")
     return record
 
 
-def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
-    """A task for each way to begin, and the fingerprint of what they make."""
+def plan_search(options: CompressOptions) -> Plan:
+    """The first attempts, all together as one task, and what the search is for."""
     recipe, store = load_recipe(options.recipe), options.store
     name, step = (DISTILLED, "distill") if recipe.student else (TEACHER, "train")
     student = need_record(store, f"checkpoints/{name}/record.json", step)
@@ -121,31 +142,54 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
     )
     asked = {name: value for name in ("max_bytes", "explain") if (value := getattr(options, name))}
     mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill), **asked)
-    begun: dict[Stage, list[Attempt]] = {}
-    for attempt in attempts(steps):
-        begun.setdefault(attempt[0], []).append(attempt)
-    given = data, steps.effort, options.seed
-    tasks = [
-        CompressTask(store, student["model"], tuple(alike), *given, f"{_KEPT}/{mark}-{number}.json", options.explain)
-        for number, alike in enumerate(begun.values())
-    ]
-    return tasks, mark
+    start = CompressTask(
+        store,
+        student["model"],
+        tuple(attempts(steps)),
+        data,
+        steps.effort,
+        options.seed,
+        options.explain,
+        math.inf if options.max_bytes else steps.give_up,
+        kept="",
+    )
+    return Plan(start, Budget(data.floor, options.max_bytes), steps.refine, mark)
+
+
+def _search(options: CompressOptions, plan: Plan) -> tuple[list[Candidate], list[str]]:
+    """All candidates, and where they are kept. Each round knows all of those before it, whoever made them when."""
+    candidates: list[Candidate] = []
+    kept: list[str] = []
+    with connected(options.ray, options.workers):
+        engine, following = RayEngine(options.workers), list(plan.start.attempts)
+        for _ in range(1 + plan.refine):
+            tasks = plan.tasks(following)
+            kept += [task.kept for task in tasks]
+            for found in engine.map(run_task, tasks):
+                candidates += found
+                for candidate in found:
+                    _say_candidate(candidate, plan.budget)
+            following = refine(candidates, plan.budget)
+            if not following:
+                break
+    return candidates, kept
 
 
 def run_task(task: CompressTask) -> list[Candidate]:
     """The candidates of the task: those that a killed run left, or made now."""
     if task.store.exists(task.kept):
         kept = json.loads(task.store.get(task.kept))
-        return [Candidate.from_json(attempt, found) for attempt, found in zip(task.attempts, kept, strict=True)]
+        return [Candidate.from_json(task.attempts, found) for found in kept]
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
-    found = compress_model(load_bundle(task.store, task.model), task.attempts, task.data, task.effort, task.explain)
+    model, how = load_bundle(task.store, task.model), {"explain": task.explain, "give_up": task.give_up}
+    found = compress_model(model, task.attempts, task.data, task.effort, **how)
     task.store.put(task.kept, json.dumps([candidate.to_json() for candidate in found]).encode())
     return found
 
 
-def _say_candidate(candidate: Candidate, floor: float) -> None:
-    over = ", over the budget" if candidate.score < floor else ""
+def _say_candidate(candidate: Candidate, budget: Budget) -> None:
+    over = "" if budget.keeps(candidate) else ", over the budget" if candidate.whole else ", given up"
     figures = f"{candidate.bits:.1f} bits in the mean: score {candidate.score:.4f}, {len(candidate.data)} bytes"
     say("compress", f"{candidate.name}; {figures}{over}")
 
@@ -160,7 +204,7 @@ def _record_statistics(
     rows = [
         {"model": name, "stage": stage, "nonzero": made.nonzero, "bits": made.bits, "bytes": size, score: made.score}
         for name, stage, made, size in (
-            *((CANDIDATE, made.name, made, len(made.data)) for made in candidates),
+            *((CANDIDATE, made.name, made, len(made.data)) for made in candidates if made.whole),
             *(("compressed", report.stage, report, report.bytes) for report in best.stages),
         )
     ]

@@ -18,7 +18,7 @@ from mdlake.models.images import ImageOptions
 from mdlake.models.inputs import Inputs
 from mdlake.models.tasks import Task, task_of
 from mdlake.models.training import TrainingOptions
-from mdlake.shrink.compress import CompressOptions
+from mdlake.shrink.attempts import CompressOptions
 from mdlake.shrink.distill import DistillOptions
 
 _FOLDER = Path(__file__).parent / "recipes"

@@ -29,7 +29,8 @@ from mdlake.models.scoring import ScoreTask, logits_of, score_file
 from mdlake.models.shards import open_shards
 from mdlake.models.tasks import ClassTask, task_from_json
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
-from mdlake.shrink.compress import CompressOptions, attempts, compress
+from mdlake.shrink.attempts import CompressOptions, attempts
+from mdlake.shrink.compress import compress
 from mdlake.shrink.distill import DistillLoss, DistillOptions
 from mdlake.shrink.stages import Data
 from mdlake.shrink.structured.macs import macs

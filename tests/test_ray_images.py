@@ -15,7 +15,7 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.images import ImageSpec
 from mdlake.models.scoring import logits_of
 from ray_tasks import distill, evaluate, score, train
-from ray_tasks.compress import ARTIFACT, CompressOptions, compress, plan_candidates, run_task
+from ray_tasks.compress import ARTIFACT, CompressOptions, compress, plan_search, run_task
 from ray_tasks.distill import DistillOptions
 from ray_tasks.evaluate import EvaluateOptions
 from ray_tasks.score import ScoreOptions
@@ -68,7 +68,8 @@ def test_one_worker_or_two_make_the_same_artifact_and_a_killed_run_goes_on(
         shutil.copytree(trained, lake)
         options = CompressOptions(lake=str(lake), recipe=recipe, workers=workers)
         if workers == 2:  # the driver was killed after the first task
-            tasks, _ = plan_candidates(options)
+            plan = plan_search(options)
+            tasks = plan.tasks(plan.start.attempts)
             assert len(tasks) == 2 and run_task(tasks[0]) and (lake / tasks[0].kept).exists()
         compress(options)
         assert not list(lake.glob("artifacts/candidates/*"))

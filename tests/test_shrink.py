@@ -20,10 +20,13 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch, Source, ordered_batches
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
 from mdlake.shrink.aware import FakeQuantized
-from mdlake.shrink.compress import Candidate, CompressOptions, attempts, choose, compress
+from mdlake.shrink.attempts import CompressOptions, attempts
+from mdlake.shrink.candidates import Candidate
+from mdlake.shrink.compress import compress
 from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed
 from mdlake.shrink.prune import PruneOptions, apply_masks, count_nonzero, magnitude_masks, prunable, sparsity
 from mdlake.shrink.quantize import Weights, quantize_all, quantize_linear, search_bits, uniform_bits
+from mdlake.shrink.search import Budget, choose, refine
 from mdlake.shrink.stages import Data, Making
 from tests.tiny_models import TASK, delays, model_of, source_of, write_split
 
@@ -219,7 +222,7 @@ def test_compressing_keeps_the_budget_and_the_artifact_is_what_was_measured(sour
     assert [candidate.name for candidate in found] == ["prune 0.3, linear 8", "prune 0.3, linear 4"]
     assert all([report.stage for report in candidate.stages] == candidate.name.split(", ") for candidate in found)
     assert all(candidate.stages[-1].score == candidate.score for candidate in found)
-    best = choose(found, floor)
+    best = choose(found, Budget(floor))
     assert len(best.data) == min(len(candidate.data) for candidate in found if candidate.score >= floor)
     loaded = parse_artifact(best.data)
     logits, labels = predict(loaded.module, ordered_batches(Source(sources[1].shards, loaded.features, loaded.task)))
@@ -227,7 +230,7 @@ def test_compressing_keeps_the_budget_and_the_artifact_is_what_was_measured(sour
     assert count_nonzero(loaded.module) == best.nonzero
     (again,) = compress(model, [best.attempt], given)
     assert again.data == best.data
-    assert Candidate.from_json(best.attempt, json.loads(json.dumps(best.to_json()))) == best
+    assert Candidate.from_json([best.attempt], json.loads(json.dumps(best.to_json()))) == best
 
 
 def test_layers_are_explained_stage_by_stage(sources: tuple[Source, Source]) -> None:
@@ -249,7 +252,7 @@ def test_layers_are_explained_stage_by_stage(sources: tuple[Source, Source]) -> 
         probe, shrunk = copy.deepcopy(model.module), parse_artifact(candidate.data).module.get_submodule(layer.layer)
         probe.get_submodule(layer.layer).load_state_dict(shrunk.state_dict())
         assert layer.score == data.measure(probe)
-        assert Candidate.from_json(candidate.attempt, json.loads(json.dumps(candidate.to_json()))) == candidate
+        assert Candidate.from_json([candidate.attempt], json.loads(json.dumps(candidate.to_json()))) == candidate
     unasked = compress(model, [found[0].attempt], data)[0]
     assert unasked.layers == () and unasked.data == found[0].data
     cut = attempts(CompressOptions([{"use": "factorize", "share": 0.5}], training=replace(TRAINING, epochs=1)))
@@ -262,14 +265,61 @@ def test_no_candidate_within_the_budget_names_the_best(sources: tuple[Source, So
     model = model_of(sources[0].features)
     found = compress(model, attempts(options), Data(*sources, hard_loss, 0.99))
     with pytest.raises(InvalidArgumentError, match=r"keeps a score of 0\.9900 .*the best was 0\.\d+ with prune 0\.\d"):
-        choose(found, 0.99)
+        choose(found, Budget(0.99))
     sizes = [len(candidate.data) for candidate in found]
-    assert choose(found, 0.99, max(sizes)).score == max(candidate.score for candidate in found)
-    assert len(choose(found, 0.99, min(sizes)).data) == min(sizes)
+    assert choose(found, Budget(0.99, max(sizes))).score == max(candidate.score for candidate in found)
+    assert len(choose(found, Budget(0.99, min(sizes))).data) == min(sizes)
     with pytest.raises(
         InvalidArgumentError, match=rf"at most {min(sizes) - 1} bytes; the smallest has {min(sizes)} with"
     ):
-        choose(found, 0.99, min(sizes) - 1)
+        choose(found, Budget(0.99, min(sizes) - 1))
+
+
+def candidate(sparsity: float, entries: int, size: int, score: float, whole: bool = True) -> Candidate:
+    stages = [{"use": "prune", "sparsity": sparsity}, {"use": "codebook", "entries": entries}]
+    (attempt,) = attempts(CompressOptions(stages[: 2 if whole else 1]))
+    return Candidate(attempt, b"x" * size, score, 1, 1.0, (), [], (), whole)
+
+
+def test_the_search_goes_half_way_to_where_the_budget_was_not_kept() -> None:
+    """Along each option by itself; never back, never to what was tried."""
+    kept, fewer = candidate(0.9, 8, 900, 0.98), candidate(0.9, 4, 800, 0.95)
+    far, farther = candidate(0.98, 8, 500, 0.90), candidate(0.99, 8, 300, 0.80, whole=False)
+    larger, other = candidate(0.8, 8, 1500, 0.94), candidate(0.98, 4, 400, 0.80)
+    budget = Budget(0.97)
+    found = refine([kept, fewer, far, farther, larger, other], budget)
+    assert [tuple(map(str, attempt)) for attempt in found] == [
+        ("prune 0.9", "codebook 6"),
+        ("prune 0.94", "codebook 8"),
+    ]
+    tried = [kept, fewer, far, candidate(0.94, 8, 700, 0.975), candidate(0.9, 6, 850, 0.96)]
+    assert [tuple(map(str, attempt)) for attempt in refine(tried, budget)] == [("prune 0.96", "codebook 8")]
+    assert refine([fewer, far], budget) == [] and refine([kept], budget) == []
+    assert refine([kept, candidate(0.9, 7, 850, 0.96)], budget) == []  # there is no integer between
+    within = Budget(0.99, max_bytes=800)  # now the best score is wanted, and larger is what was out of reach
+    assert [tuple(map(str, attempt)) for attempt in refine([fewer, kept], within)] == [("prune 0.9", "codebook 6")]
+
+
+def test_a_hopeless_candidate_is_given_up_after_the_stage_that_cost_too_much(sources: tuple[Source, Source]) -> None:
+    model = model_of(sources[0].features)
+    list(Trainer(model.module, *sources, TRAINING, hard_loss).run())
+    data = Data(*sources, hard_loss)
+    data = replace(data, floor=data.measure(model.module) - 0.01)
+    stages = [{"use": "prune", "sparsity": [0.3, 0.995]}, {"use": "codebook", "entries": [8, 16]}]
+    tried = attempts(CompressOptions(stages, training=replace(TRAINING, epochs=1)))
+    found = compress(model, tried, data, give_up=0.05)
+    assert [made.name for made in found] == ["prune 0.3, codebook 8", "prune 0.3, codebook 16", "prune 0.995"]
+    assert [made.whole for made in found] == [True, True, False]
+    assert found[2].score < data.floor - 0.05 and not Budget(0.0).keeps(found[2])
+    assert Candidate.from_json(tried, json.loads(json.dumps(found[2].to_json()))) == found[2]
+    assert len(compress(model, tried[2:], data)) == 2
+
+
+def test_auto_is_several_ways_through_the_stages() -> None:
+    ways = {tuple(stage.use for stage in attempt) for attempt in attempts(CompressOptions("auto"))}
+    assert {("rate",), ("prune", "codebook"), ("cut", "prune", "codebook"), ("factorize", "linear")} == ways
+    with pytest.raises(InvalidArgumentError, match="tables, or auto, not 'best'"):
+        CompressOptions("best")
 
 
 def test_an_empty_split_is_refused(sources: tuple[Source, Source], tmp_path: Path) -> None:

@@ -10,5 +10,8 @@ quantize         weights become few-bit integers or share a few values; activati
 aware            training that sees what rounding will do
 inputs, outputs, curvature    what these need to know of data: moments of inputs, gradients of losses
 stages           these as the stages of a recipe, with the training that each asks for
-compress         the stages in order, then an artifact
+attempts         the ways to go through the stages that a recipe asks for
+compress         the stages in order, then an artifact: a candidate
+search           which candidate is taken, and what is worth trying next
+layers           what each stage saved and cost, layer by layer
 """

@@ -6,119 +6,46 @@ place of Huffman codes. Every choice is made on the validation split.
 
 from __future__ import annotations
 
-import base64
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
-from typing import Any
 
 from torch import nn
 
 from mdlake.artifact import artifact_bytes
-from mdlake.errors import InvalidArgumentError, located
 from mdlake.models.bundle import Model
 from mdlake.models.metrics import score_name
 from mdlake.models.schemes import Kept
-from mdlake.models.training import TrainingOptions
+from mdlake.shrink.attempts import Attempt, told
+from mdlake.shrink.candidates import Candidate, StageReport
 from mdlake.shrink.layers import LayerReport, bits_of, explain_layers
 from mdlake.shrink.prune import count_nonzero
-from mdlake.shrink.stages import STAGES, Data, Making, Stage
-
-Attempt = tuple[Stage, ...]
-"""One way to compress."""
-
-
-@dataclass(frozen=True)
-class CompressOptions:
-    """Candidates are all combinations of the stages' options; all stages may cost `max_drop` of the score.
-
-    `stages`: tables as in a recipe, `use` names the stage; an option that is a list is tried with each of its values.
-    `training`: of stages that have none of their own. `effort` is the block codec's: "max" saves about 2 % of a small
-    network, and takes a minute to get ready.
-    """
-
-    stages: Sequence[Mapping[str, Any]] = ({"use": "prune"}, {"use": "linear"})
-    max_drop: float = 0.002
-    effort: str = "default"
-    training: TrainingOptions = field(default_factory=TrainingOptions)
-
-    def __post_init__(self) -> None:
-        if not self.stages:
-            raise InvalidArgumentError("at least one stage is needed")
-        attempts(self)  # wrong options are told now
-
-
-@dataclass(frozen=True)
-class StageReport:
-    """The network after one stage: what an artifact of it would take, and its score on the validation split."""
-
-    stage: str
-    bytes: int
-    score: float
-    nonzero: int
-    bits: float
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What came of an attempt: the artifact, and the score on the validation split of exactly that artifact.
-
-    `layers`: of each stage, if they were asked for.
-    """
-
-    attempt: Attempt
-    data: bytes
-    score: float
-    nonzero: int
-    bits: float
-    stages: tuple[StageReport, ...]
-    history: list[dict[str, Any]]
-    layers: tuple[LayerReport, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return told(self.attempt)
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the attempt."""
-        plain = {name: getattr(self, name) for name in ("score", "nonzero", "bits", "history")}
-        reports = {name: [asdict(report) for report in getattr(self, name)] for name in ("stages", "layers")}
-        return {**plain, **reports, "data": base64.b64encode(self.data).decode()}
-
-    @staticmethod
-    def from_json(attempt: Attempt, found: Mapping[str, Any]) -> Candidate:
-        """The inverse of `to_json`."""
-        stages = tuple(StageReport(**report) for report in found["stages"])
-        layers = tuple(LayerReport(**report) for report in found["layers"])
-        data = base64.b64decode(found["data"])
-        return Candidate(
-            attempt, data, found["score"], found["nonzero"], found["bits"], stages, found["history"], layers
-        )
-
-
-def attempts(options: CompressOptions) -> list[Attempt]:
-    """All combinations of the stages' options, the first stage's varying slowest."""
-    return list(product(*(_choices(table, options.training) for table in options.stages)))
-
-
-def told(attempt: Attempt) -> str:
-    """The attempt in words."""
-    return ", ".join(map(str, attempt))
+from mdlake.shrink.stages import Data, Making
 
 
 def compress(
-    model: Model, attempts: Sequence[Attempt], data: Data, effort: str = "default", explain: bool = False
+    model: Model,
+    attempts: Sequence[Attempt],
+    data: Data,
+    effort: str = "default",
+    *,
+    explain: bool = False,
+    give_up: float = math.inf,
 ) -> list[Candidate]:
     """Runs the stages of each attempt on a copy of the network; what attempts begin with alike is run once.
 
-    An artifact holds exactly the network that was measured. The candidates are in the order of the attempts. With
-    `explain` each tells of its layers: that measures the network once for each layer and stage.
+    An artifact holds exactly the network that was measured. The candidates are in the order of the attempts; those
+    that after a stage are more than `give_up` below the floor end there, as one. With `explain` each tells of its
+    layers: that measures the network once for each layer and stage.
     """
-    growing = _Growing(model, data, effort, explain)
+    growing = _Growing(model, data, effort, explain, give_up)
     found = {made.attempt: made for made in growing.candidates(Making(model), (), (), growing.first, attempts)}
-    return [found[attempt] for attempt in attempts]
+    ends = [
+        next(attempt[:stop] for stop in range(len(attempt), 0, -1) if attempt[:stop] in found) for attempt in attempts
+    ]
+    return [found[end] for end in dict.fromkeys(ends)]
 
 
 @dataclass(frozen=True)
@@ -127,6 +54,7 @@ class _Growing:
     data: Data
     effort: str
     explain: bool
+    give_up: float
 
     @cached_property
     def first(self) -> tuple[LayerReport, ...]:
@@ -146,69 +74,23 @@ class _Growing:
             branch, so_far = copy.deepcopy(making), (*done, stage)
             stage.run(branch, self.data)
             final, score = _restored(branch, so_far, self.data)
-            ends = so_far in attempts
-            encoded = artifact_bytes(final, branch.schemes, self.effort if ends else "fast")
+            given_up = score < self.data.floor - self.give_up and so_far not in attempts
+            ends = so_far in attempts or given_up
+            encoded = artifact_bytes(final, branch.schemes, self.effort if so_far in attempts else "fast")
             nonzero, bits = count_nonzero(final.module), _mean_bits(final, branch.schemes)
             so_far_told = (*reports, StageReport(str(stage), len(encoded), score, nonzero, bits))
             in_layers = (*layers, *self._layers(str(stage), branch, final.module))
             longer = [attempt for attempt in attempts if attempt[: len(so_far)] == so_far and attempt != so_far]
             if ends:
-                yield Candidate(so_far, encoded, score, nonzero, bits, so_far_told, branch.history, in_layers)
-            if longer:
+                told_so = so_far_told, branch.history, in_layers, not given_up
+                yield Candidate(so_far, encoded, score, nonzero, bits, *told_so)
+            if longer and not given_up:
                 yield from self.candidates(branch, so_far, so_far_told, in_layers, longer)
 
     def _layers(self, stage: str, making: Making, module: nn.Module) -> tuple[LayerReport, ...]:
         if not self.explain:
             return ()
         return explain_layers(stage, module, making.schemes, self.model.module, self.data)
-
-
-def choose(candidates: Sequence[Candidate], floor: float, max_bytes: int = 0) -> Candidate:
-    """The smallest artifact whose score is at the floor or above or, given `max_bytes`, the best within them.
-
-    Raises:
-        InvalidArgumentError: there is none; it names the nearest that was reached.
-    """
-    if max_bytes:
-        return _best_within(candidates, max_bytes)
-    fitting = [candidate for candidate in candidates if candidate.score >= floor]
-    if not fitting:
-        best = max(candidates, key=lambda candidate: candidate.score)
-        raise InvalidArgumentError(
-            f"no candidate keeps a score of {floor:.4f} on the validation split; the best was {best.score:.4f} "
-            f"with {best.name}, {len(best.data)} bytes: raise max_drop, or allow more bits or lower sparsities"
-        )
-    return min(fitting, key=lambda candidate: (len(candidate.data), -candidate.score))
-
-
-def _best_within(candidates: Sequence[Candidate], max_bytes: int) -> Candidate:
-    fitting = [candidate for candidate in candidates if len(candidate.data) <= max_bytes]
-    if not fitting:
-        least = min(candidates, key=lambda candidate: len(candidate.data))
-        raise InvalidArgumentError(
-            f"no candidate has at most {max_bytes} bytes; the smallest has {len(least.data)} with {least.name}, "
-            f"at a score of {least.score:.4f}: allow more, or add higher sparsities and fewer bits to the recipe"
-        )
-    return max(fitting, key=lambda candidate: (candidate.score, -len(candidate.data)))
-
-
-def _choices(table: Mapping[str, Any], training: TrainingOptions) -> list[Stage]:
-    """A stage for each combination of the values of those options that are lists."""
-    given = dict(table)
-    use = given.pop("use", None)
-    if use not in STAGES:
-        raise InvalidArgumentError(f"a stage uses one of {', '.join(STAGES)}, not {use!r}")
-    with located(stage=use):
-        try:
-            given["training"] = replace(training, **given.get("training", {}))
-            if "aware" in given:
-                given["aware"] = replace(given["training"], **given["aware"])
-            lists = {name: value for name, value in given.items() if isinstance(value, list | tuple)}
-            return [
-                STAGES[use](**{**given, **dict(zip(lists, values, strict=True))}) for values in product(*lists.values())
-            ]
-        except TypeError as error:
-            raise InvalidArgumentError(f"these are not its options: {error}") from error
 
 
 def _restored(making: Making, attempt: Attempt, data: Data) -> tuple[Model, float]:
