@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -33,7 +33,7 @@ from mdlake.shrink.compress import compress as compress_model
 from mdlake.shrink.search import Budget, choose, refine
 from mdlake.shrink.stages import Data, Stage
 from mdlake.statistics.figures import CANDIDATE
-from ray_tasks.distill import DISTILLED, taught_by
+from ray_tasks.distill import ALONE, DISTILLED, taught_by
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_layers, record_models, record_training
 from ray_tasks.options import CommonOptions, option, parse_options
@@ -138,7 +138,7 @@ def plan_search(options: CompressOptions) -> Plan:
         Source(options.split("train"), model.features, model.task, taught.scores),
         Source(options.split("validation"), model.features, model.task),
         taught.loss,
-        score_of(student["validation"]) - steps.max_drop,
+        _whole_score(store, steps.against, student) - steps.max_drop,
     )
     asked = {name: value for name in ("max_bytes", "explain") if (value := getattr(options, name))}
     mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill), **asked)
@@ -154,6 +154,13 @@ def plan_search(options: CompressOptions) -> Plan:
         kept="",
     )
     return Plan(start, Budget(data.floor, options.max_bytes), steps.refine, mark)
+
+
+def _whole_score(store: Store, against: str, student: Mapping[str, Any]) -> float:
+    """What a drop is counted from, on the validation split."""
+    if against == "itself":
+        return score_of(student["validation"])
+    return score_of(need_record(store, f"checkpoints/{ALONE}/record.json", "distill")["validation"])
 
 
 def _search(options: CompressOptions, plan: Plan) -> tuple[list[Candidate], list[str]]:

@@ -58,13 +58,21 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The tables of the file. Without a student, the teacher itself is compressed."""
+    """The tables of the file. Without a student, the teacher itself is compressed.
+
+    Raises:
+        InvalidArgumentError: a drop against the student alone, where there is no student.
+    """
 
     task: Task
     teacher: NetworkPlan
     student: NetworkPlan | None
     distill: DistillOptions
     compress: CompressOptions
+
+    def __post_init__(self) -> None:
+        if self.student is None and self.compress.against == "alone":
+            raise InvalidArgumentError("a drop against the student alone (compress.against) needs a student")
 
 
 def load_recipe(name: str) -> Recipe:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,21 @@ def test_scores_stay_beside_their_rows(tmp_path: Path) -> None:
     for batches in (epoch(source, Share(0, 2)), list(ordered_batches(source))):
         scores = torch.cat([batch.scores for batch in batches if batch.scores is not None])
         assert scores.int().tolist() == numbers(source, batches)
+
+
+def test_what_a_source_holds_is_not_taken_for_another_s(tmp_path: Path) -> None:
+    """With and without scores, sent together to one process: each sees its own labels, whichever read first."""
+    plain = source_of(write_split(tmp_path / "rows", delays(100), files=1))
+    logits = pa.table({"logit": np.arange(100, dtype=np.float32)})
+    scored = replace(plain, scores=shards_of(write_split(tmp_path / "scores", logits, files=1)))
+    expected = torch.cat([batch.labels for batch in ordered_batches(plain)])
+    for order in ((scored, plain), (plain, scored)):
+        sent = pickle.loads(pickle.dumps(order))
+        for _ in range(2):
+            for source in sent:
+                batches = list(ordered_batches(source))
+                assert torch.equal(torch.cat([batch.labels for batch in batches]), expected)
+                assert all((batch.scores is None) == (source.scores is None) for batch in batches)
 
 
 def test_only_the_columns_that_are_needed_are_read(source: Source) -> None:

@@ -19,8 +19,8 @@ from mdlake.artifact import parse_artifact
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch, Source, ordered_batches
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
-from mdlake.shrink.aware import FakeQuantized
 from mdlake.shrink.attempts import CompressOptions, attempts
+from mdlake.shrink.aware import FakeQuantized
 from mdlake.shrink.candidates import Candidate
 from mdlake.shrink.compress import compress
 from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed

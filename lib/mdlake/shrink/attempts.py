@@ -29,6 +29,7 @@ AUTO: Sequence[Sequence[Mapping[str, Any]]] = (
 class CompressOptions:
     """Candidates are all combinations of the stages' options; all stages may cost `max_drop` of the score.
 
+    `against`: whose score, that of the network "itself" or of the student "alone", which had no teacher and may be worse.
     `stages`: tables as in a recipe, `use` names the stage; an option that is a list is tried with each of its values.
     "auto": several ways through the stages, for who does not know which fits (`AUTO`). `refine`: so many times more,
     values between those that kept the budget and those that did not. A candidate that is `give_up` below the budget
@@ -38,6 +39,7 @@ class CompressOptions:
 
     stages: str | Sequence[Mapping[str, Any]] = ({"use": "prune"}, {"use": "linear"})
     max_drop: float = 0.002
+    against: str = "itself"
     refine: int = 0
     give_up: float = 0.02
     effort: str = "default"
@@ -48,6 +50,8 @@ class CompressOptions:
             raise InvalidArgumentError("at least one stage is needed")
         if isinstance(self.stages, str) and self.stages != "auto":
             raise InvalidArgumentError(f"stages are tables, or auto, not {self.stages!r}")
+        if self.against not in ("itself", "alone"):
+            raise InvalidArgumentError(f"a drop is counted against itself or alone, not {self.against!r}")
         if self.refine < 0 or self.give_up < 0:
             raise InvalidArgumentError("refine and give_up are 0 or more")
         attempts(self)  # wrong options are told now
