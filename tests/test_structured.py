@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.shrink.structured.channels import Slot, Units, channel_units
-from mdlake.shrink.structured.cut import choose_units, prune_to_macs, remove_units
+from mdlake.shrink.structured.cut import choose_units, prune_to_share, remove_units
 from mdlake.shrink.structured.importance import fisher_scores, norm_scores, scale_scores, taylor_scores
 from mdlake.shrink.structured.macs import macs, macs_by_layer
 from tests.tiny_networks import CLASSES, Residual, accuracy, convolutional, dense, images, points, trained
@@ -98,8 +98,8 @@ def test_what_is_not_known_stays() -> None:
     units = channel_units(network, points(100)[0].inputs)
     assert units.count == 0
     remove_units(network, units, choose_units(units, np.zeros(0), 5))
-    with pytest.raises(InvalidArgumentError, match="more than 50% of the MACs are left"):
-        prune_to_macs(network, points(100)[0].inputs, norm_scores, 0.5)
+    with pytest.raises(InvalidArgumentError, match="more than 50% of the macs are left"):
+        prune_to_share(network, points(100)[0].inputs, norm_scores, 0.5)
 
 
 def test_networks_that_cannot_be_traced_are_named() -> None:
@@ -153,11 +153,25 @@ def test_a_budget_of_macs_is_kept_and_training_makes_up_for_the_rest(share: floa
     batches = images()
     network = trained(Residual(), batches, 12)
     before, whole = accuracy(network, batches), macs(network, IMAGE)
-    gone = prune_to_macs(network, IMAGE, norm_scores, share)
+    gone = prune_to_share(network, IMAGE, norm_scores, share)
     assert len(gone) and 0.8 * share * whole < macs(network, IMAGE) <= share * whole
     assert accuracy(trained(network, batches, 6), batches) >= before - 0.05
 
 
+def test_units_that_cost_much_go_before_those_that_matter_as_little() -> None:
+    """Of two layers whose units all score the same, the one with the larger inputs is cut; parameters count as well."""
+    network = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 64))
+    example = (torch.zeros(1, 12),)
+    for of in ("macs", "parameters"):
+        probe = copy.deepcopy(network)
+        prune_to_share(probe, example, lambda network, units: np.ones(units.count), 0.7, of, by_cost=True)
+        widths = [layer.weight.shape[0] for layer in probe if isinstance(layer, nn.Linear)]
+        assert widths[0] == 16 and widths[1] < 12 and widths[2] == 64  # a unit of the second has 16 + 64 weights
+        assert sum(w.numel() for w in probe.parameters() if w.dim() > 1) <= 0.7 * (12 * 16 + 16 * 16 + 16 * 64)
+    with pytest.raises(InvalidArgumentError, match="macs or parameters, not 'time'"):
+        prune_to_share(network, example, norm_scores, 0.5, "time")
+
+
 def test_shares_of_macs_must_make_sense() -> None:
     with pytest.raises(InvalidArgumentError, match="above 0"):
-        prune_to_macs(dense(), points(100)[0].inputs, norm_scores, 0.0)
+        prune_to_share(dense(), points(100)[0].inputs, norm_scores, 0.0)

@@ -29,7 +29,7 @@ AUTO: Sequence[Sequence[Mapping[str, Any]]] = (
 class CompressOptions:
     """Candidates are all combinations of the stages' options; all stages may cost `max_drop` of the score.
 
-    `against`: whose score, that of the network "itself" or of the student "alone", which had no teacher and may be worse.
+    `against`: whose score, that of the network "itself" or of the student "alone", which had no teacher.
     `stages`: tables as in a recipe, `use` names the stage; an option that is a list is tried with each of its values.
     "auto": several ways through the stages, for who does not know which fits (`AUTO`). `refine`: so many times more,
     values between those that kept the budget and those that did not. A candidate that is `give_up` below the budget

@@ -13,7 +13,7 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.training import TrainingOptions
 from mdlake.shrink.stages.making import Data, Making
 from mdlake.shrink.structured.channels import Units
-from mdlake.shrink.structured.cut import prune_to_macs
+from mdlake.shrink.structured.cut import prune_to_share
 from mdlake.shrink.structured.importance import fisher_scores, norm_scores, taylor_scores
 
 _BATCHES = 8  # that importance is measured on
@@ -21,13 +21,14 @@ _BATCHES = 8  # that importance is measured on
 
 @dataclass(frozen=True)
 class Cut:
-    """At most `share` of the multiplications are left; `score`: fisher, taylor or norm.
+    """At most `share` of the multiplications ("macs") or "parameters" are left; `score`: fisher, taylor or norm.
 
     In `rounds` equal steps, each with the `training`: what is important changes as others go.
     """
 
     use: ClassVar[str] = "cut"
     share: float = 0.5
+    of: str = "macs"
     score: str = "fisher"
     rounds: int = 1
     training: TrainingOptions = field(default_factory=TrainingOptions)
@@ -35,6 +36,8 @@ class Cut:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or self.rounds < 1:
             raise InvalidArgumentError("share is above 0 and at most 1, rounds are 1 or more")
+        if self.of not in ("macs", "parameters"):
+            raise InvalidArgumentError(f"what is saved is macs or parameters, not {self.of!r}")
         if self.score not in ("fisher", "taylor", "norm"):
             raise InvalidArgumentError(f"score is fisher, taylor or norm, not {self.score!r}")
 
@@ -42,7 +45,8 @@ class Cut:
         making.need_whole(self.use)
         example = tuple(tensor[:1] for tensor in data.held[0].inputs)
         for _ in range(self.rounds):
-            prune_to_macs(making.module, example, self._scorer(making, data), self.share ** (1 / self.rounds))
+            score, share = self._scorer(making, data), self.share ** (1 / self.rounds)
+            prune_to_share(making.module, example, score, share, self.of, by_cost=self.score != "norm")
             making.tune(data, self.training)
 
     def __str__(self) -> str:

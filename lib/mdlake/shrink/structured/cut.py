@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.shrink.structured.channels import Units, channel_units
-from mdlake.shrink.structured.macs import macs
+from mdlake.shrink.structured.macs import costs_by_layer
 
 Scorer = Callable[[nn.Module, Units], np.ndarray]
 
@@ -40,28 +40,38 @@ def remove_units(network: nn.Module, units: Units, gone: np.ndarray) -> None:
             take_channels(network.get_submodule(slot.module), slot.axis, stays)
 
 
-def prune_to_macs(
-    network: nn.Module, example_inputs: tuple[torch.Tensor, ...], score: Scorer, share: float
+def prune_to_share(
+    network: nn.Module,
+    example_inputs: tuple[torch.Tensor, ...],
+    score: Scorer,
+    share: float,
+    of: str = "macs",
+    by_cost: bool = False,
 ) -> np.ndarray:
-    """Takes out the fewest units, lowest score first, for which at most `share` of the MACs are left; in place.
+    """Takes out the fewest units, lowest score first, for which at most `share` of `of` are left; in place.
 
-    Returns the units that went. Scores are taken once, of the whole network.
+    of: "macs" or "parameters". by_cost: first go those whose score is lowest for what each saves of these by itself,
+    as Theis, Korshunova, Tejani and Huszar, Faster Gaze Prediction with Dense Networks and Fisher Pruning (2018), weigh
+    both: for scores that are losses, and compare between layers. Returns the units that went. Scores are taken once,
+    of the whole network.
     """
     if not 0 < share <= 1:
-        raise InvalidArgumentError(f"the share of MACs to keep is above 0 and at most 1, not {share}")
+        raise InvalidArgumentError(f"the share of {of} to keep is above 0 and at most 1, not {share}")
     units = channel_units(network, example_inputs)
-    order = choose_units(units, score(network, units), units.count)
-    target = share * macs(network, example_inputs)
+    costs = costs_by_layer(network, example_inputs, of)
+    worth = np.maximum(_saved(network, units, costs), 1.0) if by_cost else 1.0
+    order = choose_units(units, score(network, units) / worth, units.count)
+    target = share * sum(costs.values())
 
     def reached(count: int) -> bool:
         probe = copy.deepcopy(network)
         remove_units(probe, units, order[:count])
-        return macs(probe, example_inputs) <= target
+        return sum(costs_by_layer(probe, example_inputs, of).values()) <= target
 
     low, high = 0, len(order)
     if not reached(high):
         raise InvalidArgumentError(
-            f"even with all that can go gone, more than {share:.0%} of the MACs are left: "
+            f"even with all that can go gone, more than {share:.0%} of the {of} are left: "
             "inputs, outputs and what is behind operations the trace does not know stay"
         )
     while low < high:
@@ -69,6 +79,16 @@ def prune_to_macs(
         low, high = (low, middle) if reached(middle) else (middle + 1, high)
     remove_units(network, units, order[:low])
     return order[:low]
+
+
+def _saved(network: nn.Module, units: Units, costs: Mapping[str, int]) -> np.ndarray:
+    """float64 [units]: what taking out one alone saves, in all layers that write or read it."""
+    saved = np.zeros(units.count)
+    for slot, numbers in units.numbers.items():
+        if cost := costs.get(f"{slot.module}.weight"):
+            free = numbers >= 0
+            np.add.at(saved, numbers[free], cost / len(numbers))
+    return saved
 
 
 def take_channels(module: nn.Module, axis: int, stays: torch.Tensor) -> None:

@@ -1,10 +1,11 @@
-"""Multiplications and additions (MACs) of one forward pass, by the layers that do nearly all of them."""
+"""What a network costs by its layers: multiplications and additions (MACs) of one forward pass, or parameters."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
+from mdlake.errors import InvalidArgumentError
 from mdlake.shrink.curvature import evaluating
 from mdlake.shrink.inputs import Layer, layers_of
 
@@ -12,6 +13,15 @@ from mdlake.shrink.inputs import Layer, layers_of
 def macs(network: nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> int:
     """The MACs of Linear and Conv2d for `example_inputs`, without biases; of one row if that has one row."""
     return sum(macs_by_layer(network, example_inputs).values())
+
+
+def costs_by_layer(network: nn.Module, example_inputs: tuple[torch.Tensor, ...], of: str) -> dict[str, int]:
+    """The "macs" or "parameters" of each Linear and Conv2d, by the name of its weight, without biases."""
+    if of == "macs":
+        return macs_by_layer(network, example_inputs)
+    if of == "parameters":
+        return {name: layer.weight.numel() for name, layer in layers_of(network).items()}
+    raise InvalidArgumentError(f"what is saved is macs or parameters, not {of!r}")
 
 
 @torch.no_grad()
