@@ -59,10 +59,11 @@ class CompressOptions(CommonOptions):
 class CompressTask:
     """Candidates that begin alike; small, since the model and the rows are read where the work is done.
 
-    `kept`: where in the store what is found is kept until all are done.
+    `model` is in `place`, and `kept` where in `store` what is found is kept until all are done.
     """
 
     store: Store
+    place: Store
     model: str
     attempts: tuple[Attempt, ...]
     data: Data
@@ -127,13 +128,13 @@ def compress(options: CompressOptions) -> dict[str, Any]:
 def plan_search(options: CompressOptions) -> Plan:
     """The first attempts, all together as one task, and what the search is for."""
     recipe, store = load_recipe(options.recipe), options.store
-    name, step = (DISTILLED, "distill") if recipe.student else (TEACHER, "train")
-    student = need_record(store, f"checkpoints/{name}/record.json", step)
-    taught, steps = taught_by(store, recipe), recipe.compress
+    name, step, place = (DISTILLED, "distill", store) if recipe.student else (TEACHER, "train", options.teacher_store)
+    student = need_record(place, f"checkpoints/{name}/record.json", step)
+    taught, steps = taught_by(options.teacher_store, recipe), recipe.compress
     if options.max_drop >= 0:
         steps = replace(steps, max_drop=options.max_drop)
     steps = replace(steps, training=replace(steps.training, seed=options.seed))
-    model = load_bundle(store, student["model"])
+    model = load_bundle(place, student["model"])
     data = Data(
         Source(options.split("train"), model.features, model.task, taught.scores),
         Source(options.split("validation"), model.features, model.task),
@@ -144,6 +145,7 @@ def plan_search(options: CompressOptions) -> Plan:
     mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill), **asked)
     start = CompressTask(
         store,
+        place,
         student["model"],
         tuple(attempts(steps)),
         data,
@@ -189,7 +191,7 @@ def run_task(task: CompressTask) -> list[Candidate]:
         return [Candidate.from_json(task.attempts, found) for found in kept]
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
-    model, how = load_bundle(task.store, task.model), {"explain": task.explain, "give_up": task.give_up}
+    model, how = load_bundle(task.place, task.model), {"explain": task.explain, "give_up": task.give_up}
     found = compress_model(model, task.attempts, task.data, task.effort, **how)
     task.store.put(task.kept, json.dumps([candidate.to_json() for candidate in found]).encode())
     return found
@@ -205,7 +207,7 @@ def _record_statistics(
     options: CompressOptions, task: CompressTask, best: Candidate, candidates: Sequence[Candidate], mark: str
 ) -> None:
     """A row for each stage of the best, and one for each candidate."""
-    model = load_bundle(task.store, task.model)
+    model = load_bundle(task.place, task.model)
     common = {"parameters": count_parameters(model.module), "split": "validation"}
     score = score_name(model.metrics).lower()
     rows = [

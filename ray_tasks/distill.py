@@ -62,7 +62,7 @@ def plan_students(options: CommonOptions, recipe: Recipe) -> list[TrainPlan]:
     if recipe.student is None:
         raise InvalidArgumentError("the recipe has no student: compress makes the teacher itself small")
     alone = replace(plan_training(options, recipe, recipe.student), name=ALONE)
-    taught = taught_by(options.store, recipe)
+    taught = taught_by(options.teacher_store, recipe)
     distilled = replace(
         alone,
         name=DISTILLED,
@@ -95,7 +95,7 @@ def taught_by(store: Store, recipe: Recipe) -> Taught:
 
 
 def _say_gap(options: CommonOptions, records: dict[str, dict[str, Any]]) -> None:
-    teacher = need_record(options.store, "checkpoints/teacher/record.json", "train")
+    teacher = need_record(options.teacher_store, "checkpoints/teacher/record.json", "train")
     measured = [record["validation"] for record in (teacher, records[ALONE], records[DISTILLED])]
     scores = [score_of(figures) for figures in measured]
     share = gap_closed(*scores)

@@ -87,12 +87,11 @@ def plan_evaluation(options: EvaluateOptions) -> tuple[list[EvaluateTask], str]:
     store, shards = options.store, options.split("test")
     storage = storage_options(options.lake)
     names = (TEACHER, ALONE, DISTILLED) if load_recipe(options.recipe).student else (TEACHER,)
-    records = {
-        name: need_record(store, f"checkpoints/{name}/record.json", "train" if name == TEACHER else "distill")
-        for name in names
-    }
+    places = {TEACHER: options.teacher_store, ALONE: store, DISTILLED: store}
+    steps = {TEACHER: "train", ALONE: "distill", DISTILLED: "distill"}
+    records = {name: need_record(places[name], f"checkpoints/{name}/record.json", steps[name]) for name in names}
     tasks = [
-        EvaluateTask(name, store, record["model"], record["bytes"], 32.0, shards, storage)
+        EvaluateTask(name, places[name], record["model"], record["bytes"], 32.0, shards, storage)
         for name, record in records.items()
     ]
     artifact = need_record(store, ARTIFACT_RECORD, "compress")

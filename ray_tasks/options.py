@@ -47,6 +47,7 @@ class CommonOptions:
     shards: str = option("", "folder or URL with train/, validation/ and test/; default: shards/ in the lake")
     recipe: str = option("flights", "name of a recipe in ray_tasks/recipes, or path of a TOML file")
     ray: str = option("", "address of a Ray cluster; default: RAY_ADDRESS, else a local one is started")
+    teacher: str = option("", "another lake, whose teacher and scores are used; default: those of this lake")
     workers: int = option(2, "workers that share the work")
     seed: int = option(0, "seed of all random numbers")
 
@@ -57,6 +58,11 @@ class CommonOptions:
     @property
     def store(self) -> Store:
         return open_store(self.lake, storage_options(self.lake))
+
+    @property
+    def teacher_store(self) -> Store:
+        """Where the teacher and its scores are read; `train` and `score` write to the lake."""
+        return open_store(self.teacher, storage_options(self.teacher)) if self.teacher else self.store
 
     @property
     def stats(self) -> str:

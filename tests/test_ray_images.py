@@ -14,6 +14,7 @@ from mdlake.artifact import load_artifact
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.images import ImageSpec
 from mdlake.models.scoring import logits_of
+from mdlake.statistics import read
 from ray_tasks import distill, evaluate, score, train
 from ray_tasks.compress import ARTIFACT, CompressOptions, compress, plan_search, run_task
 from ray_tasks.distill import DistillOptions
@@ -88,3 +89,52 @@ def test_one_worker_or_two_make_the_same_artifact_and_a_killed_run_goes_on(
 def test_a_recipe_without_a_student_has_nothing_to_distill(trained: Path, recipe: str) -> None:
     with pytest.raises(InvalidArgumentError, match="the recipe has no student"):
         distill.distill(DistillOptions(lake=str(trained), recipe=recipe))
+
+
+STUDENT = """
+[student]
+network = "lenet_5"
+image = { column = "image", shape = [1, 16, 16], normalize = true }
+options = { size = 16, filters = [6, 8], hidden = 16, outputs = 3 }
+training = { epochs = 6, batch_size = 32, learning_rate = 5e-3, warmup_steps = 5, augment = { shift = 1 } }
+[distill]
+asked = true
+[compress]
+max_drop = 0.4
+against = "alone"
+refine = 1
+training = { epochs = 1, batch_size = 32, learning_rate = 2e-3, weight_decay = 0.0, augment = { shift = 1 } }
+stages = [
+    { use = "cut", share = 0.8, of = "parameters" },
+    { use = "prune", sparsity = [0.3, 0.97] },
+]
+"""
+
+
+def test_a_student_learns_from_another_lake_s_teacher_by_asking_and_the_search_goes_on(
+    trained: Path, recipe: str, tmp_path: Path
+) -> None:
+    """Its own lake has no scores; the report knows the layers; another run finds everything done."""
+    path = tmp_path / "student.toml"
+    path.write_text(Path(recipe).read_text().partition("[compress]")[0] + STUDENT)
+    given: dict[str, Any] = {"lake": str(tmp_path / "lake"), "shards": str(trained / "shards")}
+    given |= {"teacher": str(trained), "recipe": str(path), "workers": 1}
+    records = distill.distill(DistillOptions(**given))
+    assert min(record["validation"]["accuracy"] for record in records.values()) > 0.4
+    record = compress(CompressOptions(**given, explain=True))
+    candidates = [row["stage"] for row in read(str(tmp_path / "lake" / "stats"), "models").to_pylist()]
+    assert "cut 0.8, prune 0.635" in candidates or record["stages"] == "cut 0.8, prune 0.97"
+    layers = read(str(tmp_path / "lake" / "stats"), "layers").to_pylist()
+    assert {row["stage"] for row in layers} == {"dense", *record["stages"].split(", ")}
+    evaluation = evaluate.evaluate(EvaluateOptions(**given))
+    assert [row["model"] for row in evaluation["models"]] == [
+        "teacher",
+        "student alone",
+        "student distilled",
+        "artifact",
+    ]
+    assert evaluation["models"][3]["parameters"] < 0.85 * evaluation["models"][2]["parameters"]
+    assert compress(CompressOptions(**given, explain=True)) == record
+    assert not (tmp_path / "lake" / "scores").exists() and not (tmp_path / "lake" / "checkpoints" / "teacher").exists()
+    with pytest.raises(InvalidArgumentError, match="train has not finished here"):
+        distill.distill(DistillOptions(**{**given, "teacher": str(tmp_path / "nothing")}))
