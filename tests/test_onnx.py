@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pyarrow as pa
 import pytest
 import torch
@@ -16,7 +19,9 @@ from torch import nn
 
 from mdlake.artifact import load_with_schemes, save_model
 from mdlake.errors import InvalidArgumentError, StoreError, UnsupportedVersionError
-from mdlake.export import ExportOptions, export_onnx
+from mdlake.export import ExportOptions, export_onnx, quantized
+from mdlake.export.graph import onnx_graph
+from mdlake.models.batches import Batch
 from mdlake.models.bundle import Model
 from mdlake.models.features import FeatureSpec
 from mdlake.models.fitting import fit_features
@@ -31,10 +36,7 @@ from mdlake.shrink.quantize.activations import ActivationOptions, quantize_activ
 from mdlake.shrink.structured.cut import prune_to_macs
 from mdlake.shrink.structured.importance import norm_scores
 from tests.test_cli import mdlake_command, ok
-from tests.tiny_models import FEATURES, TASK, network_options, shards_of, source_of, write_lake, write_split
-
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+from tests.tiny_models import FEATURES, TASK, network_options, shards_of, write_lake, write_split
 
 CLASSES = 3
 IMAGES: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
@@ -100,9 +102,9 @@ def exported(
     return onnx.load(str(target)), report, load_with_schemes(artifact)[0]
 
 
-def run(proto: Any, model: Model, rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def run(proto: Any, model: Model, rows: int, seed: int = 1, options: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Logits of made-up rows: those of the file, those of the network."""
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     inputs = model.features.tensors(model.features.made_up(rows, seed))
     with torch.no_grad():
         expected = model.module(*inputs).numpy()
@@ -264,18 +266,27 @@ def test_every_layer_of_images_gets_its_range(tmp_path: Path, features: FeatureS
 def test_tables_get_ranges_too(tmp_path: Path, lake: Path, features: FeatureSpec) -> None:
     model = model_called("tabular_mlp", features)
     shards = lake / "shards"
-    proto, report, held = exported(
-        tmp_path, model, linear_schemes(model, 8), int8=True, shards=str(shards), split="test"
-    )
+    proto, report, _ = exported(tmp_path, model, linear_schemes(model, 8), int8=True, shards=str(shards), split="test")
     assert report.activations == 3 and report.comparison.torch and report.comparison.torch.auc is not None
     assert 0 < report.comparison.difference < 0.05 * report.comparison.largest
-    rounded = copy.deepcopy(held.module)
-    batches = [
-        source_of(shards / "test", features).batch(source_of(shards / "test", features).arrays(unit))
-        for unit in shards_of(shards / "test").units()
-    ]
-    quantize_activations(rounded, batches, ActivationOptions())
     assert operators(proto).count("DequantizeLinear") == 3 + len(report.int8_weights)
+
+
+def test_inputs_of_layers_are_rounded_as_torch_rounds_them(features: FeatureSpec) -> None:
+    model = model_called("resnet", features)
+    schemes = linear_schemes(model, 8)
+    model.module.load_state_dict({name: scheme.restore() for name, scheme in schemes.items()}, strict=False)
+    inputs = model.features.tensors(model.features.made_up(100, 5))
+    rounded = replace(model, module=copy.deepcopy(model.module))
+    found = quantize_activations(rounded.module, [Batch(inputs, torch.zeros(100))], ActivationOptions())
+    proto = onnx_graph(model)
+    assert quantized.quantize_activations(proto, found) == len(found) - 1  # two layers read one tensor
+    quantized.quantize_weights(proto, quantized.int8_levels(proto, schemes, False))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    logits, expected = run(proto, rounded, 50, options=options)
+    steps = np.abs(logits - expected) / np.abs(expected).max()
+    assert np.median(steps) < 1e-5 and steps.max() < 0.02  # here and there a value is rounded the other way
 
 
 def test_onnx_runtime_computes_in_integers(tmp_path: Path, pictures: Path, features: FeatureSpec) -> None:
@@ -286,8 +297,7 @@ def test_onnx_runtime_computes_in_integers(tmp_path: Path, pictures: Path, featu
     options.log_severity_level = 3
     onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     used = operators(onnx.load(str(tmp_path / "optimised.onnx")))
-    print(used)
-    assert "QLinearConv" in used
+    assert used.count("QLinearConv") == 2 and "QGemm" in used and "Conv" not in used
 
 
 def test_nothing_is_overwritten(tmp_path: Path, features: FeatureSpec) -> None:
@@ -351,7 +361,8 @@ def test_a_users_own_class(tmp_path: Path, features: FeatureSpec) -> None:
     with pytest.raises(InvalidArgumentError, match="cannot export the network 'doubled'"):
         export_onnx(artifact, target, model_class=Branching)
     report = export_onnx(artifact, target, ExportOptions(int8=True), model_class=Doubled)
-    assert report.int8_weights == ("layer.weight",) and report.comparison.difference < 1e-4
+    assert report.int8_weights == ("layer.weight",)
+    assert report.comparison.difference < 0.02 * report.comparison.largest  # ONNX Runtime rounds what a MatMul reads
 
 
 def test_the_command_says_what_it_measured(tmp_path: Path, lake: Path, features: FeatureSpec) -> None:
@@ -361,7 +372,5 @@ def test_the_command_says_what_it_measured(tmp_path: Path, lake: Path, features:
     said = ok("model", "export", artifact, target, "--int8", "--shards", lake / "shards", "--split", "test")
     assert f"{target.stat().st_size / 1e3:.2f} kB" in said
     assert all(text in said for text in ("opset", "int8", "largest difference of logits", "AUC", "accuracy"))
-    plain = ok("export", artifact, tmp_path / "plain.onnx")
-    assert "64 made-up rows" in plain
-    again = mdlake_command("model", "export", artifact, target)
+    again = mdlake_command("export", artifact, target)
     assert again.returncode == 1 and "there is a file already" in again.stderr and "Traceback" not in again.stderr

@@ -290,6 +290,8 @@ def inspect_model(artifact: Annotated[str, typer.Argument(metavar="ARTIFACT")], 
     totals = [sum(getattr(part, name) for part in tensors) for name in ("parameters", "nonzero")]
     heads = ("part", "shape", "scheme", "chain", "parameters", "not zero", "bytes", "bits each")
     _table(artifact, heads, rows, ("total", "", "", "", *(f"{n:,}" for n in totals), f"{size:,}", ""))
+    if (macs := _macs_per_row(artifact, storage)) is not None:
+        print(f"{macs:,} multiply-accumulates per row")
 
 
 @model_app.command()
@@ -338,6 +340,18 @@ def export_model(
         if measures:
             auc = "" if measures.auc is None else f"AUC {measures.auc:.4f}, "
             print(f"{name}: {auc}accuracy {measures.accuracy:.4f}")
+
+
+def _macs_per_row(artifact: str, storage: list[str] | None) -> int | None:
+    """None for a network that is not registered: it cannot be run without its class."""
+    from mdlake.artifact import load_artifact
+    from mdlake.errors import UnsupportedVersionError
+    from mdlake.shrink.structured.macs import macs_per_row
+
+    try:
+        return macs_per_row(load_artifact(artifact, _storage(storage)))
+    except UnsupportedVersionError:
+        return None
 
 
 def _error_bounds(pairs: list[str] | None) -> dict[str, str] | None:

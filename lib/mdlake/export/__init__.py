@@ -44,8 +44,8 @@ class ExportOptions:
     """`int8`: weights that the artifact keeps as levels of up to 8 bits are these levels in the file.
 
     `round_weights`: the other matrices get 8 bits too, with a scale per channel. `shards`: URL of the folder of
-    splits; the file is compared on `split` and, with `int8`, inputs of layers are rounded to 8 bits, in ranges
-    calibrated on `train`.
+    splits; the file is compared on `split` and, with `int8`, what goes into layers of int8 weights is rounded to
+    8 bits, in ranges calibrated on `train`.
     """
 
     int8: bool = False
@@ -134,7 +134,7 @@ def _converted(
         )
     inputs = _calibrated(model, options.shards, storage) if options.shards else {}
     fold_batch_norms(proto, levels)
-    activations = quantize_activations(proto, inputs)
+    activations = quantize_activations(proto, {name: found for name, found in inputs.items() if name in levels})
     quantize_weights(proto, levels)
     return proto, tuple(levels), activations
 

@@ -1,8 +1,8 @@
 """A float graph in QDQ form: int8 weights under a DequantizeLinear, uint8 activations through a pair of both.
 
 What they compute is that of Jacob et al. (2018): (level - zero) * scale. Weights get the levels that the artifact
-keeps, as they are. Vectors (biases, statistics) stay float32: integer kernels take biases in 32 bits, with a scale that the
-runtime knows.
+keeps, as they are. Vectors (biases, statistics) stay float32: integer kernels take biases in 32 bits, with a scale that
+the runtime knows.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ def quantize_weights(proto: onnx.ModelProto, levels: Mapping[str, Linear]) -> No
     nodes = list(graph.node)
     for name, scheme in levels.items():
         stored, scale, zero = (f"{name}_{part}" for part in ("quantized", "scale", "zero_point"))
-        axis = {} if len(scheme.scale) == 1 else {"axis": 0}
-        sizes = scheme.scale if axis else scheme.scale[0]
+        by_row = len(scheme.scale) > 1
+        sizes = scheme.scale if by_row else scheme.scale[0]
         _add(proto, {stored: scheme.levels, scale: sizes, zero: np.zeros_like(sizes, np.int8)})
         readers = [node for node in nodes if name in node.input]
-        if not axis and all(node.op_type == "Gather" and node.input[0] == name for node in readers):
+        if not by_row and all(node.op_type == "Gather" and node.input[0] == name for node in readers):
             for node in readers:
                 looked_up, node.input[0] = node.output[0], stored
                 node.output[0] = f"{looked_up}_quantized"
                 after = _dequantize(node.output[0], scale, zero, looked_up)
                 nodes.insert(nodes.index(node) + 1, after)
         else:
-            first.append(_dequantize(stored, scale, zero, name, **axis))
+            first.append(_dequantize(stored, scale, zero, name, by_row))
     del graph.node[:]
     graph.node.extend([*first, *nodes])
 
@@ -94,8 +94,11 @@ def _scale_and_zero(found: QuantizedInput) -> tuple[np.ndarray, np.ndarray]:
     return scale.numpy(), torch.round(-low / scale).to(torch.uint8).numpy()
 
 
-def _dequantize(levels: str, scale: str, zero: str, values: str, **attributes: int) -> onnx.NodeProto:
-    return helper.make_node("DequantizeLinear", [levels, scale, zero], [values], f"{values}_dequantize", **attributes)
+def _dequantize(levels: str, scale: str, zero: str, values: str, by_row: bool = False) -> onnx.NodeProto:
+    node = helper.make_node("DequantizeLinear", [levels, scale, zero], [values], f"{values}_dequantize")
+    if by_row:
+        node.attribute.append(helper.make_attribute("axis", 0))
+    return node
 
 
 def _add(proto: onnx.ModelProto, arrays: Mapping[str, np.ndarray | np.generic]) -> None:
