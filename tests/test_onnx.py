@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+import mdlake
 from mdlake.artifact import load_with_schemes, save_model
 from mdlake.errors import InvalidArgumentError, StoreError, UnsupportedVersionError
 from mdlake.export import ExportOptions, export_onnx, quantized
@@ -109,7 +110,7 @@ def run(proto: Any, model: Model, rows: int, seed: int = 1, options: Any = None)
     with torch.no_grad():
         expected = model.module(*inputs).numpy()
     feed = {name: tensor.numpy() for name, tensor in zip(model.features.names, inputs, strict=True)}
-    return session.run(["logits"], feed)[0], expected
+    return np.asarray(session.run(["logits"], feed)[0]), expected
 
 
 def linear_schemes(model: Model, bits: int = 4, granularity: str = "tensor") -> dict[str, Kept]:
@@ -159,6 +160,20 @@ def test_networks_that_were_factorised(tmp_path: Path, features: FeatureSpec, na
     proto, report, model = exported(tmp_path, model, linear_schemes(model), int8=True)
     np.testing.assert_allclose(*run(proto, model, 5), atol=1e-4)
     assert any(".0.weight" in weight for weight in report.int8_weights)
+
+
+@pytest.mark.parametrize("kind", ["numeric", "categories"])
+def test_tables_of_numbers_alone_and_of_categories_alone(tmp_path: Path, features: FeatureSpec, kind: str) -> None:
+    alone = replace(features, numeric=()) if kind == "categories" else replace(features, categories=(), crosses={})
+    options = {"numeric": len(alone.numeric), "cardinalities": list(alone.cardinalities), "hidden": [8]}
+    options["widths"] = [3] * len(alone.categories)
+    for name in TABULAR:
+        folder = tmp_path / name
+        folder.mkdir()
+        model = Model(name, options, alone, TASK, build_network(name, options).eval())
+        proto, _, model = exported(folder, model)
+        assert [value.name for value in proto.graph.input] == ["numeric", "categories"]
+        np.testing.assert_allclose(*run(proto, model, 5), atol=1e-5)
 
 
 def test_the_description_goes_with_it_and_nothing_of_this_machine(tmp_path: Path, features: FeatureSpec) -> None:
@@ -360,7 +375,7 @@ def test_a_users_own_class(tmp_path: Path, features: FeatureSpec) -> None:
         export_onnx(artifact, target)
     with pytest.raises(InvalidArgumentError, match="cannot export the network 'doubled'"):
         export_onnx(artifact, target, model_class=Branching)
-    report = export_onnx(artifact, target, ExportOptions(int8=True), model_class=Doubled)
+    report = mdlake.export_onnx(artifact, target, int8=True, model_class=Doubled)
     assert report.int8_weights == ("layer.weight",)
     assert report.comparison.difference < 0.02 * report.comparison.largest  # ONNX Runtime rounds what a MatMul reads
 

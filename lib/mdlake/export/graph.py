@@ -38,6 +38,10 @@ def onnx_graph(model: Model) -> onnx.ModelProto:
         InvalidArgumentError: the exporter cannot trace the network, or a protobuf cannot hold its weights.
     """
     state = model.module.state_dict()
+    if taken := {*state} & {*model.features.names, OUTPUT}:
+        raise InvalidArgumentError(
+            f"tensors of this network have names of inputs or outputs: {', '.join(sorted(taken))}"
+        )
     if (size := sum(tensor.nbytes for tensor in state.values())) > _MOST_BYTES:
         raise InvalidArgumentError(f"{size} bytes of weights are more than one ONNX file holds ({_MOST_BYTES})")
     proto = _traced(model, state)
