@@ -36,6 +36,7 @@ from mdlake.shrink.quantize import quantize_all
 from mdlake.shrink.quantize.activations import ActivationOptions, quantize_activations
 from mdlake.shrink.structured.cut import prune_to_macs
 from mdlake.shrink.structured.importance import norm_scores
+from mdlake.shrink.structured.macs import macs_per_row
 from tests.test_cli import mdlake_command, ok
 from tests.tiny_models import FEATURES, TASK, network_options, shards_of, write_lake, write_split
 
@@ -181,6 +182,7 @@ def test_the_description_goes_with_it_and_nothing_of_this_machine(tmp_path: Path
     about = {entry.key: entry.value for entry in proto.metadata_props}
     assert (about["mdlake.network"], about["mdlake.label"]) == ("tabular_mlp", TASK.label)
     assert json.loads(about["mdlake.metrics"]) == model.metrics
+    assert int(about["mdlake.macs"]) == macs_per_row(model)
     assert json.loads(about["mdlake.features"]) == model.features.to_json()
     data = (tmp_path / "model.onnx").read_bytes()
     assert b".py" not in data and b"torch" not in data and str(Path.home()).encode() not in data

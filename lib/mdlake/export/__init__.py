@@ -11,6 +11,7 @@ out are logits. All else that is known of the model is in the metadata, under `m
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -37,6 +38,7 @@ _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _TRAIN = "train"
 _CALIBRATION_ROWS, _CALIBRATION_BATCHES = 512, 4
 _MADE_UP_ROWS = 64
+_TAKEN = "there is a file already; delete it or choose another target"
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class ExportOptions:
     """`int8`: weights that the artifact keeps as levels of up to 8 bits are these levels in the file.
 
     `round_weights`: the other matrices get 8 bits too, with a scale per channel. `shards`: URL of the folder of
-    splits; the file is compared on `split` and, with `int8`, what goes into layers of int8 weights is rounded to
-    8 bits, in ranges calibrated on `train`.
+    splits; the file is compared on `split` and, with `int8`, what goes into Linear and Conv2d of int8 weights is
+    rounded to 8 bits, in ranges calibrated on `train`.
     """
 
     int8: bool = False
@@ -112,9 +114,6 @@ def export_onnx(
     return ExportReport(len(data), opset, model.features.names, weights, activations, comparison)
 
 
-_TAKEN = "there is a file already; delete it or choose another target"
-
-
 def _converted(
     model: Model, schemes: Mapping[str, Kept], options: ExportOptions, storage: Mapping[str, str] | None
 ) -> tuple[onnx.ModelProto, tuple[str, ...], int]:
@@ -141,8 +140,6 @@ def _converted(
 
 def _calibrated(model: Model, shards: str, storage: Mapping[str, str] | None) -> dict[str, QuantizedInput]:
     """Ranges of the inputs of layers over some rows of the train split, by the layers' weights."""
-    import copy
-
     from mdlake.shrink.quantize.activations import ActivationOptions, quantize_activations
 
     source = _source(model, shards, _TRAIN, storage)

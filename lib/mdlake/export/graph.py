@@ -21,6 +21,7 @@ from torch.func import functional_call
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.bundle import Model
+from mdlake.shrink.structured.macs import macs_per_row
 from mdlake.version import VERSION
 
 OUTPUT = "logits"
@@ -107,6 +108,7 @@ def _description(model: Model) -> dict[str, str]:
     """Strings, by name; what is none is JSON."""
     told: dict[str, Any] = {
         "features": model.features.to_json(),
+        "macs": macs_per_row(model),
         "metrics": model.metrics,
         "lineage": model.lineage,
         "options": model.options,
