@@ -200,8 +200,11 @@ def test_the_same_artifact_gives_the_same_bytes(
     assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
 
 
-@pytest.mark.parametrize("granularity", ["tensor", "channel"])
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize(
+    ("name", "granularity"),
+    [*((name, "tensor") for name in sorted(NETWORKS)), ("lenet_5", "channel"), ("mobilenet", "channel")]
+    + [(name, "channel") for name in TABULAR],
+)
 def test_int8_levels_are_those_of_the_artifact(
     tmp_path: Path, features: FeatureSpec, name: str, granularity: str
 ) -> None:
