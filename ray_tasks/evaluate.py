@@ -18,6 +18,7 @@ from mdlake.artifact import load_artifact
 from mdlake.lake.store import Store
 from mdlake.models.batches import Source, ordered_batches
 from mdlake.models.bundle import Model, load_bundle
+from mdlake.models.latency import latency
 from mdlake.models.metrics import score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
@@ -25,6 +26,7 @@ from mdlake.models.shards import Shards
 from mdlake.models.training import predict
 from mdlake.shrink.distill import gap_closed
 from mdlake.shrink.prune import count_nonzero
+from mdlake.shrink.structured.macs import macs_per_row
 from ray_tasks.compress import RECORD as ARTIFACT_RECORD
 from ray_tasks.distill import ALONE, DISTILLED
 from ray_tasks.engine import RayEngine
@@ -36,6 +38,7 @@ from ray_tasks.show import quality, reported, say
 from ray_tasks.train import TEACHER
 
 RECORD = "artifacts/evaluation.json"
+_TIMES = {"latency_ms": 1, "batch_latency_ms": 256}  # milliseconds for so many rows
 _STAGES = {TEACHER: "train", ALONE: "train", DISTILLED: "distill", "artifact": "artifact"}
 
 
@@ -70,12 +73,14 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         score = {row["model"]: score_of(row) for row in rows}
         students = [score[name.replace("_", " ")] for name in (ALONE, DISTILLED) if len(score) > 2]
         closed = gap_closed(score[TEACHER], *students) if students else None
-        record = write_record(store, RECORD, mark, models=rows, gap_closed=closed)
+        untimed = [{key: value for key, value in row.items() if key not in _TIMES} for row in rows]
+        record = write_record(store, RECORD, mark, models=untimed, gap_closed=closed)
         record_models(options, rows, run=f"evaluate-{mark}")
     for row in record["models"]:
+        macs = f"{row['macs']:>9} MACs " if "macs" in row else ""  # older records lack them
         say(
             "evaluate",
-            f"{row['model']:<18} {row['parameters']:>9} parameters {row['bytes']:>9} bytes  test: {quality(row)}",
+            f"{row['model']:<18} {row['parameters']:>9} parameters {macs}{row['bytes']:>9} bytes  test: {quality(row)}",
         )
     if record["gap_closed"] is not None:
         say("evaluate", f"distillation closed {record['gap_closed']:.0%} of the gap to the teacher")
@@ -103,7 +108,7 @@ def plan_evaluation(options: EvaluateOptions) -> tuple[list[EvaluateTask], str]:
 
 
 def run_evaluation(task: EvaluateTask) -> dict[str, Any]:
-    """A row of the statistics `models`."""
+    """A row of the statistics `models`; the record has it without times, which are never the same twice."""
     torch.set_num_threads(1)
     model = _load(task)
     source = Source(task.shards, model.features, model.task)
@@ -116,6 +121,8 @@ def run_evaluation(task: EvaluateTask) -> dict[str, Any]:
         "bits": task.bits,
         "bytes": task.bytes,
         "split": "test",
+        "macs": macs_per_row(model),
+        **{name: round(1e3 * latency(model, count), 4) for name, count in _TIMES.items()},
         **{key: value for key, value in asdict(measured).items() if key in ("auc", "accuracy")},
     }
 

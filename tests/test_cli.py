@@ -202,6 +202,7 @@ def test_models_can_be_looked_into_and_unpacked(tmp_path: Path) -> None:
     size = save_model(str(artifact), model)
     said = ok("model", "inspect", artifact)
     assert f"{size:,}" in said and all(name in said for name in model.module.state_dict())
+    assert re.search(r"^[\d,]+ multiply-accumulates per row$", said, re.MULTILINE)
     assert "of weights to" in ok("model", "unpack", artifact)
     weights = safetensors.load_file(tmp_path / "model.unpacked.safetensors")
     assert weights.keys() == model.module.state_dict().keys()

@@ -21,6 +21,7 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import open_store
 from mdlake.models.bundle import load_bundle
 from mdlake.models.checkpoints import best_epoch
+from mdlake.shrink.structured.macs import macs_per_row
 from mdlake.statistics import read
 from ray_tasks import distill, evaluate, score, train
 from ray_tasks.compress import CompressOptions, compress
@@ -184,6 +185,8 @@ def test_what_was_evaluated_is_what_the_artifact_holds(lake: Path) -> None:
     loaded = load_artifact(str(path))
     assert rows["artifact"]["nonzero"] == sum(int(p.count_nonzero()) for p in loaded.module.parameters())
     assert all(0.5 < row["auc"] < 1 for row in rows.values())
+    assert rows["teacher"]["macs"] > rows["artifact"]["macs"] == macs_per_row(load_artifact(str(path)))
+    assert "latency_ms" not in rows["artifact"]  # a record has no times
 
 
 def test_statistics_have_every_epoch_and_every_model(lake: Path) -> None:
@@ -195,7 +198,9 @@ def test_statistics_have_every_epoch_and_every_model(lake: Path) -> None:
     models = read(str(lake / "stats"), "models").to_pylist()
     tried = {f"prune {share}, linear 8" for share in (0.1, 0.3)}
     assert {row["stage"] for row in models if row["model"] == "candidate"} == tried
-    assert {row["stage"] for row in models if row["split"] == "test"} == {"train", "distill", "artifact"}
+    measured = [row for row in models if row["split"] == "test"]
+    assert {row["stage"] for row in measured} == {"train", "distill", "artifact"}
+    assert all(row["macs"] > 0 and row["latency_ms"] > 0 and row["batch_latency_ms"] > 0 for row in measured)
     assert [row["stage"].split()[0] for row in models if row["model"] == "compressed"] == ["prune", "linear"]
 
 

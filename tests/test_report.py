@@ -23,7 +23,7 @@ FLAGS = (
 )
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 MODELS = (("teacher", 4_000_000, 0.80), ("student alone", 50_000, 0.78), ("artifact", 8_000, 0.79))
-MODEL_ROW = {"parameters": 1000, "nonzero": 900, "bits": 32.0, "split": "test"}
+MODEL_ROW = {"parameters": 1000, "nonzero": 900, "bits": 32.0, "split": "test", "macs": 7_654, "latency_ms": 0.0321}
 
 
 @pytest.fixture
@@ -143,6 +143,8 @@ def test_it_shows_the_figures(lake: Path) -> None:
         "dictionary(rans, lengths(plain, plain))",
         "3.25",
         "4,000,000",
+        "7,654",
+        "0.032",
     ):
         assert shown in text
     for shown in ("17 B", "4 B", "\u2248 1.23 kB", "fields(zstd)", "\u2248 3.82 kB", f"lookup[3] by {HOSTILE}"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import nn
@@ -12,10 +13,15 @@ from torch.nn import functional
 from torch.nn.functional import cross_entropy
 
 from mdlake.errors import InvalidArgumentError
+from mdlake.models.bundle import Model
+from mdlake.models.features import FeatureSpec, Numeric
+from mdlake.models.latency import latency
+from mdlake.models.networks import build_network
+from mdlake.models.tasks import BinaryTask
 from mdlake.shrink.structured.channels import Slot, Units, channel_units
 from mdlake.shrink.structured.cut import choose_units, prune_to_share, remove_units
 from mdlake.shrink.structured.importance import fisher_scores, norm_scores, scale_scores, taylor_scores
-from mdlake.shrink.structured.macs import macs, macs_by_layer
+from mdlake.shrink.structured.macs import macs, macs_by_layer, macs_per_row
 from tests.tiny_networks import CLASSES, Residual, accuracy, convolutional, dense, images, points, trained
 
 IMAGE = (torch.randn(3, 2, 10, 10, generator=torch.Generator().manual_seed(5)),)
@@ -146,6 +152,16 @@ def test_macs_are_counted_by_hand() -> None:
         "9.weight": 48 * 4,
     }
     assert macs(dense(), (torch.zeros(10, 12),)) == 10 * (12 * 24 + 24 * 16 + 16 * 4)
+
+
+def test_macs_of_one_row_count_every_member_of_an_ensemble() -> None:
+    spec = FeatureSpec((Numeric("n", 0.0, 1.0),), {"c": pa.array(["x", "y"])}, ("c",), {})
+    options = {"numeric": 1, "cardinalities": [3], "widths": [4], "hidden": [8]}
+    for name, more, times in (("tabular_mlp", {}, 1), ("tabular_ensemble", {"members": 3}, 3)):
+        network = build_network(name, {**options, **more})
+        model = Model(name, {**options, **more}, spec, BinaryTask("d > 1"), network.eval())
+        assert macs_per_row(model) == times * (5 * 8 + 8)
+        assert 0 < latency(model, 1) < 1
 
 
 @pytest.mark.parametrize("share", [0.75, 0.4])

@@ -5,11 +5,12 @@ The Python surface. What costs time to import (numba, torch) is imported by the 
     mdlake.encode(table_or_url, archive_url)     a table or Parquet to an archive
     mdlake.open(archive_url)                     an archive as a table
     mdlake.load_model(artifact_url)              an artifact as a torch module
+    mdlake.export_onnx(artifact_url, file_url)   an artifact as an ONNX file
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mdlake.archive.encode import EncodeReport
     from mdlake.archive.explain import ExplainReport
     from mdlake.archive.reader import Archive
+    from mdlake.export import ExportReport
 
 __version__ = VERSION
 
@@ -48,6 +50,7 @@ __all__ = [
     "UnsupportedVersionError",
     "encode",
     "explain",
+    "export_onnx",
     "load_model",
     "open",
 ]
@@ -125,3 +128,26 @@ def load_model(url: str, storage: Mapping[str, str] | None = None) -> torch.nn.M
     from mdlake.artifact import load_model as load
 
     return load(url, storage)
+
+
+def export_onnx(
+    artifact: str,
+    target: str,
+    *,
+    storage: Mapping[str, str] | None = None,
+    model_class: Callable[..., torch.nn.Module] | None = None,
+    **options: Any,
+) -> ExportReport:
+    """Writes an artifact as an ONNX file and compares both; nothing is overwritten.
+
+    Args:
+        model_class: the class of a network that mdlake has none of, made with the artifact's options as keywords.
+        options: fields of `mdlake.export.ExportOptions`, such as `int8=True` and `shards="s3://lake/shards"`.
+
+    Raises:
+        InvalidArgumentError, StoreError, CorruptError, TruncatedError, UnsupportedVersionError.
+    """
+    from mdlake.export import ExportOptions
+    from mdlake.export import export_onnx as run
+
+    return run(artifact, target, ExportOptions(**options), storage, model_class=model_class)

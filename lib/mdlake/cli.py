@@ -290,6 +290,8 @@ def inspect_model(artifact: Annotated[str, typer.Argument(metavar="ARTIFACT")], 
     totals = [sum(getattr(part, name) for part in tensors) for name in ("parameters", "nonzero")]
     heads = ("part", "shape", "scheme", "chain", "parameters", "not zero", "bytes", "bits each")
     _table(artifact, heads, rows, ("total", "", "", "", *(f"{n:,}" for n in totals), f"{size:,}", ""))
+    if (macs := _macs_per_row(artifact, storage)) is not None:
+        print(f"{macs:,} multiply-accumulates per row")
 
 
 @model_app.command()
@@ -304,6 +306,52 @@ def unpack(
     goal = target or f"{artifact.removesuffix('.safetensors')}.unpacked.safetensors"
     size = artifacts.unpack(artifact, goal, _storage(storage))
     print(f"unpacked {_size(size)} of weights to {goal}")
+
+
+@app.command("export", hidden=True)
+@model_app.command("export")
+def export_model(
+    artifact: Annotated[str, typer.Argument(metavar="ARTIFACT")],
+    target: Annotated[str, typer.Argument(metavar="TARGET.onnx", help="A file or a URL; nothing is overwritten.")],
+    int8: Annotated[bool, typer.Option("--int8", help="Weights kept as levels of up to 8 bits stay levels.")] = False,
+    round_weights: Annotated[
+        bool, typer.Option("--round-weights", help="With --int8: the other weights get 8 bits too.")
+    ] = False,
+    shards: Annotated[
+        str | None,
+        typer.Option(help="The folder of splits: compare on it; with --int8, round activations, calibrated on train."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split that is compared on.")] = "validation",
+    storage: Storage = None,
+) -> None:
+    """Write an artifact as an ONNX file, and compare it in ONNX Runtime with the artifact in torch."""
+    from mdlake.export import ExportOptions, export_onnx
+
+    chosen = ExportOptions(int8, round_weights, shards or "", split)
+    report = export_onnx(artifact, target, chosen, _storage(storage))
+    found = report.comparison
+    print(f"exported to {target}: {_size(report.bytes)}, opset {report.opset}, inputs {', '.join(report.inputs)}")
+    if int8:
+        kinds = (_count(len(report.int8_weights), "weight tensor"), _count(report.activations, "activation"))
+        print(f"int8: {' and '.join(kinds)}")
+    rows = _count(found.rows, "row") + f" of {split}" if shards else f"{found.rows} made-up rows"
+    print(f"largest difference of logits on {rows}: {found.difference:.2g}, where the largest is {found.largest:.3g}")
+    for name, measures in (("torch", found.torch), ("ONNX Runtime", found.onnx)):
+        if measures:
+            auc = "" if measures.auc is None else f"AUC {measures.auc:.4f}, "
+            print(f"{name}: {auc}accuracy {measures.accuracy:.4f}")
+
+
+def _macs_per_row(artifact: str, storage: list[str] | None) -> int | None:
+    """None for a network that is not registered: it cannot be run without its class."""
+    from mdlake.artifact import load_artifact
+    from mdlake.errors import UnsupportedVersionError
+    from mdlake.shrink.structured.macs import macs_per_row
+
+    try:
+        return macs_per_row(load_artifact(artifact, _storage(storage)))
+    except UnsupportedVersionError:
+        return None
 
 
 def _error_bounds(pairs: list[str] | None) -> dict[str, str] | None:

@@ -113,18 +113,34 @@ def load_artifact(
     max_bytes: int = MAX_BYTES,
 ) -> Model:
     """As `load_model`, with the feature specification, the task, metrics and lineage."""
+    return load_with_schemes(url, storage, model_class=model_class, max_bytes=max_bytes)[0]
+
+
+def load_with_schemes(
+    url: str,
+    storage: Mapping[str, str] | None = None,
+    *,
+    model_class: Callable[..., nn.Module] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> tuple[Model, dict[str, Kept]]:
+    """As `load_artifact`, with how each tensor is kept: levels and scales, where it has some."""
     store, path = open_object(url, storage)
     with located(file=store.url_of(path)), advised(_REPAIR):
-        return parse_artifact(store.get(path), model_class=model_class, max_bytes=max_bytes)
+        return _parse(store.get(path), model_class, max_bytes)
 
 
 def parse_artifact(
     data: bytes, *, model_class: Callable[..., nn.Module] | None = None, max_bytes: int = MAX_BYTES
 ) -> Model:
     """As `load_artifact`, from bytes."""
+    return _parse(data, model_class, max_bytes)[0]
+
+
+def _parse(data: bytes, model_class: Callable[..., nn.Module] | None, max_bytes: int) -> tuple[Model, dict[str, Kept]]:
     parts, about = _open(data)
     try:
-        tensors = {name: scheme.restore() for name, scheme in read_schemes(parts, about, max_bytes).items()}
+        schemes = read_schemes(parts, about, max_bytes)
+        tensors = {name: scheme.restore() for name, scheme in schemes.items()}
         features = read_inputs(parts, about["features"], max_bytes)
         name, options = about["network"], about["options"]
         metrics, lineage = dict(about["metrics"]), dict(about["lineage"])
@@ -134,7 +150,7 @@ def parse_artifact(
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptError(f"the description is not that of an artifact: {error!r}") from error
     module = _instantiate(name, options, tensors, model_class)
-    return Model(name, options, features, task, module.eval(), metrics, lineage)
+    return Model(name, options, features, task, module.eval(), metrics, lineage), schemes
 
 
 def inspect(url: str, storage: Mapping[str, str] | None = None) -> list[PartReport]:

@@ -76,6 +76,16 @@ class FeatureSpec:
         """The arrays as they are."""
         return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("numeric", "categories")
+
+    def made_up(self, rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """float32 [rows, numeric], normally distributed, and int64 [rows, categories]."""
+        random = np.random.default_rng(seed)
+        numbers = random.standard_normal((rows, len(self.numeric)), np.float32)
+        return numbers, random.integers(0, self.cardinalities, (rows, len(self.categories)))
+
     def _category(self, name: str, indices: Mapping[str, np.ndarray]) -> np.ndarray:
         if name not in self.crosses:
             return indices[name]

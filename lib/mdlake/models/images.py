@@ -86,6 +86,14 @@ class ImageSpec:
             pixels /= torch.tensor(self.deviation).reshape(-1, 1, 1)
         return (pixels,)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("image",)
+
+    def made_up(self, rows: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+        """uint8 [rows, channels, height, width]."""
+        return (np.random.default_rng(seed).integers(0, 256, (rows, *self.shape), np.uint8),)
+
     def to_json(self) -> dict[str, Any]:
         moments = {"mean": list(self.mean), "deviation": list(self.deviation)}
         return {"image": self.column, "shape": list(self.shape), **{k: v for k, v in moments.items() if v}}

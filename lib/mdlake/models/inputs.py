@@ -34,6 +34,15 @@ class Inputs(Protocol):
         """What the network takes, of some rows of these arrays."""
         ...
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the tensors are called, in their order."""
+        ...
+
+    def made_up(self, rows: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+        """Rows at random, as `transform` would give them: to trace a network, to time it."""
+        ...
+
     def to_json(self) -> dict[str, Any]: ...
 
 
