@@ -2,8 +2,8 @@
 
     make bench-models ARGS="--cases lenet_300_100 --seeds 1 --quick"
 
-For each case and seed the Ray verbs run the recipe (train, score, compress, evaluate) on MNIST's shards, in a folder of
-its own under `build/bench/models`: a run that was stopped goes on where it was. Choices are made on the validation
+For each case and seed the Ray verbs run the recipe in a folder of its own under `build/bench/models`: a run that was
+stopped goes on where it was. Students on MNIST share one teacher and one scoring. Choices are made on the validation
 split; the test split is opened at the end, by evaluate and for the peers' accuracy. Prints bytes of the whole file, "x"
 (float32 bytes of all parameters over these) and accuracy, over seeds the mean and the worst, and writes a dated CSV.
 `--quick` divides all epochs by five, to see that everything runs; its figures mean nothing.
@@ -16,7 +16,6 @@ import csv
 import datetime
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import mnist
+from bench import cifar, mnist
 from bench.machine import machine
 from bench.model_peers import DENSE, SPARSE, Packed, Weights, missing
 from mdlake.artifact import load_artifact
@@ -34,7 +33,9 @@ from mdlake.models.batches import Source, ordered_batches
 from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.shards import open_shards
 from mdlake.models.training import predict
+from mdlake.shrink.distill import gap_closed
 from ray_tasks.compress import ARTIFACT, CompressOptions, compress
+from ray_tasks.distill import DistillOptions, distill
 from ray_tasks.evaluate import EvaluateOptions, evaluate
 from ray_tasks.recipe import load_recipe
 from ray_tasks.score import ScoreOptions, score
@@ -43,11 +44,17 @@ from ray_tasks.train import TrainOptions, train
 RESULTS = Path(__file__).parent / "results"
 BUILD = RESULTS.parents[1] / "build" / "bench" / "models"
 RECIPES = RESULTS.parents[1] / "ray_tasks" / "recipes"
-CASES = {
-    "lenet_300_100": "lenet_300_100",
-    "lenet_5": "lenet_5",
-    "lenet_300_100_rounded": "lenet_300_100",  # from the dense network of that case, without training
-    "lenet_5_rounded": "lenet_5",
+_TEACHER = "mnist_convnet"
+CASES = {  # whose teacher they use: their own, if none is named
+    "lenet_300_100": _TEACHER,
+    "lenet_5": _TEACHER,
+    "lenet_300_100_rounded": "",
+    "lenet_5_rounded": "",
+    "lenet_60k": _TEACHER,
+    "mnist_convnet": _TEACHER,
+    "mnist_convnet_cut": _TEACHER,
+    "mnist_convnet_low_rank": _TEACHER,
+    "cifar_mobilenet": "",
 }
 _QUICK = 5
 _LOST = 0.002
@@ -55,7 +62,10 @@ _LOST = 0.002
 
 @dataclass(frozen=True)
 class Row:
-    """One network in one form. `accuracy`: on the test split, of the weights as they come back."""
+    """One network in one form. `accuracy`: on the test split, of the weights as they come back.
+
+    `dense_accuracy`: that of the network before it was made small or, of a student, of it trained without a teacher.
+    """
 
     case: str
     seed: int
@@ -64,20 +74,32 @@ class Row:
     x: float
     accuracy: float
     dense_accuracy: float
+    parameters: int
+    nonzero: int
+    macs: int
 
 
 def main() -> None:
     options = parse()
-    console = Console(width=120)
+    console = Console(width=140)
     today = datetime.date.today().isoformat()
     console.print(f"{machine()}; torch {torch.__version__}; {today}")
     build = options.build / "quick" if options.quick else options.build
-    shards = mnist.write_shards(build / "mnist")
     rows: list[Row] = []
     for case in options.cases.split(","):
+        if case.startswith("cifar") and not options.cifar:
+            console.print(f"{case} is left out: say where CIFAR-10 is (--cifar)")
+            continue
+        if case.startswith("cifar"):
+            shards = cifar.write_shards(build / "cifar", options.cifar)
+        else:
+            shards = mnist.write_shards(build / "mnist")
         for seed in range(options.seeds):
             rows += list(run(case, seed, shards, build, options, console))
+    if not rows:
+        return
     show(rows, console)
+    show_distilled(rows, console)
     target = options.out or (build if options.quick else RESULTS) / f"models-{today}.csv"
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", newline="") as file:
@@ -93,6 +115,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     parser.add_argument("--quick", action="store_true", help="a fifth of the epochs")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="candidates at once")
+    parser.add_argument("--cifar", type=Path, help="folder with cifar10_jpeg_train.parquet and the same of test")
     parser.add_argument("--build", type=Path, default=BUILD, help="where runs are kept, and go on")
     parser.add_argument("--out", type=Path, help="the CSV")
     return parser.parse_args()
@@ -101,32 +124,33 @@ def parse() -> argparse.Namespace:
 def run(
     case: str, seed: int, shards: Path, build: Path, options: argparse.Namespace, console: Console
 ) -> Iterator[Row]:
-    """The recipe's artifact and the peers, of the dense network and of ours."""
+    """The recipe's models and its artifact, and the peers, of the dense network and of ours."""
     recipe = _recipe(case, build, options.quick)
     lake = build / f"{case}-{seed}"
-    first = build / f"{CASES[case]}-{seed}"
-    if first != lake and first.exists() and not lake.exists():
-        for part in ("checkpoints", "scores"):
-            shutil.copytree(first / part, lake / part)
-    given = {"lake": str(lake), "shards": str(shards), "recipe": str(recipe), "seed": seed}
-    train(TrainOptions(**given, workers=1))
-    if not load_recipe(str(recipe)).distill.asked:
-        score(ScoreOptions(**given, workers=1))
+    teacher = teacher_of(case, seed, shards, build, options)
+    given = {"lake": str(lake), "shards": str(shards), "recipe": str(recipe), "seed": seed, "teacher": str(teacher)}
+    student = load_recipe(str(recipe)).student
+    if student:
+        distill(DistillOptions(**given, workers=1))
     compress(CompressOptions(**given, workers=options.workers))
-    measured = {row["model"]: row["accuracy"] for row in evaluate(EvaluateOptions(**given, workers=1))["models"]}
-    dense = load_bundle(open_store(str(lake)), "checkpoints/teacher/model.safetensors")
+    measured = {row["model"]: row for row in evaluate(EvaluateOptions(**given, workers=1))["models"]}
+    whole = "student alone" if student else "teacher"
+    place = lake if student else teacher
+    dense = load_bundle(open_store(str(place)), f"checkpoints/{whole.replace(' ', '_')}/model.safetensors")
     ours = load_artifact(str(lake / ARTIFACT))
     splits = {
         name: Source(open_shards(str(shards / name)), dense.features, dense.task) for name in ("validation", "test")
     }
     raw = 4 * sum(parameter.numel() for parameter in dense.module.parameters())
 
-    def row(codec: str, size: int, accuracy: float) -> Row:
-        return Row(case, seed, codec, size, round(raw / size, 2), accuracy, measured["teacher"])
+    def row(codec: str, size: int, accuracy: float, of: str = "artifact") -> Row:
+        facts = [measured[of][name] for name in ("parameters", "nonzero", "macs")]
+        return Row(case, seed, codec, size, round(raw / size, 2), accuracy, measured[whole]["accuracy"], *facts)
 
-    yield row("mdlake", (lake / ARTIFACT).stat().st_size, measured["artifact"])
-    for name, model, peers in (("dense", dense, DENSE), ("ours", ours, SPARSE)):
-        floor = accuracy(model, splits["validation"]) - _LOST * (name == "dense")
+    for name, found in measured.items():
+        yield row("mdlake" if name == "artifact" else name, found["bytes"], found["accuracy"], name)
+    for name, model, peers in ((whole, dense, DENSE), ("artifact", ours, SPARSE)):
+        floor = accuracy(model, splits["validation"]) - _LOST * (model is dense)
         for peer, pack in peers.items():
             if why := missing(peer):
                 console.print(f"{peer} is left out: {why}")
@@ -134,7 +158,19 @@ def run(
             best = smallest(pack(weights_of(model)), model, splits["validation"], floor)
             if best:
                 restored = accuracy(model, splits["test"], best.weights)
-                yield row(f"{peer} {best.how}, {name}".replace(" ,", ","), best.bytes, restored)
+                told = f"{peer} {best.how}, of {'ours' if model is ours else 'dense'}".replace(" ,", ",")
+                yield row(told, best.bytes, restored, name)
+
+
+def teacher_of(case: str, seed: int, shards: Path, build: Path, options: argparse.Namespace) -> Path:
+    """The lake with the trained and scored teacher of a case: its own, or the one that students share."""
+    shared = CASES[case]
+    recipe = _recipe(shared or case, build, options.quick)
+    lake = build / (f"{shared}-teacher" if shared else f"{case}-{seed}")
+    given = {"lake": str(lake), "shards": str(shards), "recipe": str(recipe), "seed": 0 if shared else seed}
+    train(TrainOptions(**given, workers=1))
+    score(ScoreOptions(**given, workers=1))
+    return lake
 
 
 def smallest(found: Iterator[Packed], model: Model, validation: Source, floor: float) -> Packed | None:
@@ -144,14 +180,15 @@ def smallest(found: Iterator[Packed], model: Model, validation: Source, floor: f
 
 
 def weights_of(model: Model) -> Weights:
-    return {name: tensor.detach().numpy() for name, tensor in model.module.state_dict().items()}
+    return {name: tensor.detach().numpy() for name, tensor in model.module.named_parameters()}
 
 
 def accuracy(model: Model, source: Source, weights: Weights | None = None) -> float:
     """Of the model, or of its network with these weights."""
     kept = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
     if weights is not None:
-        model.module.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in weights.items()})
+        given = {name: torch.from_numpy(values.copy()) for name, values in weights.items()}
+        model.module.load_state_dict({**kept, **given})
     found = model.task.measure(*predict(model.module, ordered_batches(source))).accuracy
     model.module.load_state_dict(kept)
     return found
@@ -160,7 +197,8 @@ def accuracy(model: Model, source: Source, weights: Weights | None = None) -> fl
 def show(rows: list[Row], console: Console) -> None:
     """Mean and worst over seeds."""
     table = Table(title="float32 bytes over bytes of the file; accuracy on the test split", title_justify="left")
-    for head in ("case", "codec", "bytes", "x", "x, worst", "accuracy", "lost, points", "lost, worst"):
+    heads = ("case", "codec", "bytes", "x", "x, worst", "accuracy", "lost, points", "lost, worst", "not zero", "MACs")
+    for head in heads:
         table.add_column(head, justify="left" if head in ("case", "codec") else "right")
     for case, codec in dict.fromkeys((row.case, _kind(row)) for row in rows):
         same = [row for row in rows if row.case == case and _kind(row) == codec]
@@ -175,8 +213,28 @@ def show(rows: list[Row], console: Console) -> None:
             f"{100 * sum(row.accuracy for row in same) / count:.2f}",
             f"{sum(lost) / count:.2f}",
             f"{max(lost):.2f}",
+            f"{sum(row.nonzero for row in same) / count:,.0f}",
+            f"{sum(row.macs for row in same) / count:,.0f}",
         )
     console.print(table)
+
+
+def show_distilled(rows: list[Row], console: Console) -> None:
+    """How much of the way from the student alone to its teacher distillation went, over seeds."""
+    table = Table(title="distillation, accuracy on the test split", title_justify="left")
+    for head in ("case", "teacher", "student alone", "distilled", "gap closed", "worst"):
+        table.add_column(head, justify="left" if head == "case" else "right")
+    for case in dict.fromkeys(row.case for row in rows if row.codec == "student distilled"):
+        named = [
+            {row.codec: row.accuracy for row in rows if row.case == case and row.seed == seed}
+            for seed in dict.fromkeys(row.seed for row in rows if row.case == case)
+        ]
+        seen = [[one[name] for one in named] for name in ("teacher", "student alone", "student distilled")]
+        closed = [gap_closed(*three) or 0.0 for three in zip(*seen, strict=True)]
+        means = (f"{100 * sum(found) / len(found):.2f}" for found in seen)
+        table.add_row(case, *means, f"{sum(closed) / len(closed):.0%}", f"{min(closed):.0%}")
+    if table.rows:
+        console.print(table)
 
 
 def _kind(row: Row) -> str:

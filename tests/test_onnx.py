@@ -34,7 +34,7 @@ from mdlake.shrink.factorize.network import factorize
 from mdlake.shrink.factorize.ranks import by_weights
 from mdlake.shrink.quantize import quantize_all
 from mdlake.shrink.quantize.activations import ActivationOptions, quantize_activations
-from mdlake.shrink.structured.cut import prune_to_macs
+from mdlake.shrink.structured.cut import prune_to_share
 from mdlake.shrink.structured.importance import norm_scores
 from mdlake.shrink.structured.macs import macs_per_row
 from tests.test_cli import mdlake_command, ok
@@ -147,7 +147,7 @@ def test_every_network_runs_for_any_number_of_rows(tmp_path: Path, features: Fea
 @pytest.mark.parametrize("name", ["lenet_5", "mobilenet", "resnet"])
 def test_networks_that_were_cut(tmp_path: Path, features: FeatureSpec, name: str) -> None:
     model = model_called(name, features)
-    prune_to_macs(model.module, model.features.tensors(model.features.made_up(1)), norm_scores, 0.5)
+    prune_to_share(model.module, model.features.tensors(model.features.made_up(1)), norm_scores, 0.5)
     proto, _, model = exported(tmp_path, model)
     np.testing.assert_allclose(*run(proto, model, 5), atol=1e-5)
 
