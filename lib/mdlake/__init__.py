@@ -123,11 +123,14 @@ def explain(
     return run(ExplainOptions(fspath(archive), version, wanted, block_row, dict(storage or {})))
 
 
-def load_model(url: str, storage: Mapping[str, str] | None = None) -> torch.nn.Module:
-    """The network in an artifact, decoded and in evaluation mode. Nothing in the artifact is run."""
+def load_model(url: str, storage: Mapping[str, str] | None = None, *, form: str = "dense") -> torch.nn.Module:
+    """The network in an artifact, decoded and in evaluation mode. Nothing in the artifact is run.
+
+    form: "dense", or "sparse" or "int8" for Linear layers that are so: fewer bytes in memory, faster on a CPU.
+    """
     from mdlake.artifact import load_model as load
 
-    return load(url, storage)
+    return load(url, storage, form=form)
 
 
 def export_onnx(

@@ -31,6 +31,7 @@ from mdlake.errors import (
 )
 from mdlake.lake.store import open_object
 from mdlake.models.bundle import Model, assign_weights
+from mdlake.models.compact import compact
 from mdlake.models.networks import NETWORKS, build_network
 from mdlake.models.networks.resized import resize
 from mdlake.models.schemes import Codebook, Kept, Linear
@@ -89,20 +90,24 @@ def load_model(
     url: str,
     storage: Mapping[str, str] | None = None,
     *,
+    form: str = "dense",
     model_class: Callable[..., nn.Module] | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> nn.Module:
     """The network in an artifact, in evaluation mode, with exactly the weights that were evaluated.
 
     Args:
+        form: "dense", or "sparse" or "int8" for layers that torch has such kernels for (`mdlake.models.compact`).
         model_class: made with the artifact's options as keywords, instead of the registered network.
         max_bytes: the memory that the decoded weights may take.
 
     Raises:
         CorruptError, TruncatedError, UnsupportedVersionError: the file is not such an artifact.
-        InvalidArgumentError: the class does not fit the weights, or they need more than `max_bytes`.
+        InvalidArgumentError: the class does not fit the weights, they need more than `max_bytes`, or no layer can be
+            in this form.
     """
-    return load_artifact(url, storage, model_class=model_class, max_bytes=max_bytes).module
+    model, kept = load_with_schemes(url, storage, model_class=model_class, max_bytes=max_bytes)
+    return model.module if form == "dense" else compact(model.module, kept, form)
 
 
 def load_artifact(
