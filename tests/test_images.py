@@ -19,7 +19,7 @@ import mdlake
 from mdlake.artifact import artifact_bytes, parse_artifact
 from mdlake.errors import CorruptError, InvalidArgumentError
 from mdlake.lake.store import open_store
-from mdlake.models.batches import Held, Share, Source, ordered_batches, training_batches
+from mdlake.models.batches import Share, Source, ordered_batches, training_batches
 from mdlake.models.bundle import Model, load_bundle, save_bundle
 from mdlake.models.images import ImageOptions, ImageSpec
 from mdlake.models.inputs import fit_inputs, inputs_from_json
@@ -262,7 +262,7 @@ def test_a_network_that_was_cut_or_taken_apart_is_loaded_so(
 def test_an_archive_is_trained_from_as_its_parquet_is(tmp_path: Path) -> None:
     plain = source(tmp_path / "plain", 450)
     mdlake.encode(tmp_path / "plain", tmp_path / "archive", "fast", rows_per_block=200)
-    archived = replace(plain, shards=open_shards(str(tmp_path / "archive"), columns=["image", "label"]), held=Held())
+    archived = replace(plain, shards=open_shards(str(tmp_path / "archive"), columns=["image", "label"]))
     assert archived.shards.row_groups == ((200, 200, 50),) and archived.shards.rows == 450
     given = {"batch_size": 32, "steps": 20, "seed": 1, "epoch": 0, "buffer_rows": 128}
     sent = pickle.loads(pickle.dumps(archived))
@@ -273,7 +273,7 @@ def test_an_archive_is_trained_from_as_its_parquet_is(tmp_path: Path) -> None:
             assert torch.equal(one.inputs[0], other.inputs[0]) and torch.equal(one.labels, other.labels)
     teacher, store = model(), open_store(str(tmp_path))
     score_file(teacher, ScoreTask(archived.shards, 0, store, f"scores/{archived.shards.files[0]}"))
-    scored = replace(archived, scores=open_shards(str(tmp_path / "scores")), held=Held())
+    scored = replace(archived, scores=open_shards(str(tmp_path / "scores")))
     for batch in ordered_batches(scored):
         assert batch.scores is not None and torch.allclose(batch.scores, teacher.module(*batch.inputs), atol=1e-5)
     with pytest.raises(
@@ -286,9 +286,13 @@ def test_scores_of_classes_lie_beside_the_shards(tmp_path: Path) -> None:
     given, teacher, store = source(tmp_path / "train", 450), model(), open_store(str(tmp_path))
     assert score_file(teacher, ScoreTask(given.shards, 0, store, "scores/part-0.parquet")) == 450
     scored = Source(given.shards, SPEC, TASK, open_shards(str(tmp_path / "scores")))
+    alone = replace(scored, scores=None)
     for batch in ordered_batches(scored):
         assert batch.scores is not None
         assert torch.allclose(batch.scores, teacher.module(*batch.inputs), atol=1e-5)
+    sent, held = pickle.loads(pickle.dumps([alone, scored]))  # two trainings in one worker
+    assert sent.held is not held.held and alone.held is not scored.held
+    assert all(batch.scores is None and batch.labels.dtype == torch.int64 for batch in ordered_batches(alone))
     logits, labels = predict(teacher.module, ordered_batches(given))
     assert logits.shape == (450, 3) and labels.dtype == np.int64
     assert torch.allclose(logits_of(teacher, table(450)), torch.from_numpy(logits), atol=1e-5)

@@ -76,13 +76,16 @@ class Held:
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from and what is made of them. `scores` are the files with the teacher's logits."""
+    """Where rows come from and what is made of them. `scores` are the files with the teacher's logits.
+
+    What is held is this source's own: a `replace`d one reads other arrays, and holds none yet.
+    """
 
     shards: Shards
     features: Inputs
     task: Task
     scores: Shards | None = None
-    held: Held = field(default_factory=Held, compare=False, repr=False)
+    held: Held = field(default_factory=Held, init=False, compare=False, repr=False)
 
     @property
     def columns(self) -> list[str]:
