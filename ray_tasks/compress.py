@@ -24,6 +24,7 @@ from mdlake.models.batches import Source
 from mdlake.models.bundle import load_bundle
 from mdlake.models.metrics import score_name, score_of
 from mdlake.models.networks import count_parameters
+from mdlake.models.own import Own
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.shrink.compress import Attempt, Candidate, attempts, choose
 from mdlake.shrink.compress import compress as compress_model
@@ -59,6 +60,7 @@ class CompressTask:
 
     store: Store
     model: str
+    own: Own
     attempts: tuple[Attempt, ...]
     data: Data
     effort: str
@@ -105,12 +107,13 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
     """A task for each way to begin, and the fingerprint of what they make."""
     recipe, store = load_recipe(options.recipe), options.store
     name, step = (DISTILLED, "distill") if recipe.student else (TEACHER, "train")
+    own = (recipe.student or recipe.teacher).own
     student = need_record(store, f"checkpoints/{name}/record.json", step)
     taught, steps = taught_by(store, recipe), recipe.compress
     if options.max_drop >= 0:
         steps = replace(steps, max_drop=options.max_drop)
     steps = replace(steps, training=replace(steps.training, seed=options.seed))
-    model = load_bundle(store, student["model"])
+    model = load_bundle(store, student["model"], own)
     data = Data(
         Source(options.split("train"), model.features, model.task, taught.scores),
         Source(options.split("validation"), model.features, model.task),
@@ -124,7 +127,7 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
         begun.setdefault(attempt[0], []).append(attempt)
     given = data, steps.effort, options.seed
     tasks = [
-        CompressTask(store, student["model"], tuple(alike), *given, f"{_KEPT}/{mark}-{number}.json")
+        CompressTask(store, student["model"], own, tuple(alike), *given, f"{_KEPT}/{mark}-{number}.json")
         for number, alike in enumerate(begun.values())
     ]
     return tasks, mark
@@ -137,7 +140,7 @@ def run_task(task: CompressTask) -> list[Candidate]:
         return [Candidate.from_json(attempt, found) for attempt, found in zip(task.attempts, kept, strict=True)]
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
-    found = compress_model(load_bundle(task.store, task.model), task.attempts, task.data, task.effort)
+    found = compress_model(load_bundle(task.store, task.model, task.own), task.attempts, task.data, task.effort)
     task.store.put(task.kept, json.dumps([candidate.to_json() for candidate in found]).encode())
     return found
 
@@ -152,7 +155,7 @@ def _record_statistics(
     options: CompressOptions, task: CompressTask, best: Candidate, candidates: Sequence[Candidate], mark: str
 ) -> None:
     """A row for each stage of the best, and one for each candidate."""
-    model = load_bundle(task.store, task.model)
+    model = load_bundle(task.store, task.model, task.own)
     common = {"parameters": count_parameters(model.module), "split": "validation"}
     score = score_name(model.metrics).lower()
     rows = [

@@ -86,7 +86,7 @@ def taught_by(store: Store, recipe: Recipe) -> Taught:
     """As the recipe wants it. `inputs` name, for a fingerprint, what it rests on."""
     if recipe.distill.asked:
         teacher = need_record(store, "checkpoints/teacher/record.json", "train")
-        loss = DistillLoss(recipe.distill, Loader(store, teacher["model"]))
+        loss = DistillLoss(recipe.distill, Loader(store, teacher["model"], recipe.teacher.own))
         return Taught(loss, None, {"teacher": teacher["fingerprint"]})
     scores = need_record(store, SCORES, "score")
     url = store.url_of(scores["folder"])

@@ -20,6 +20,7 @@ from mdlake.models.batches import Source, ordered_batches
 from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.metrics import score_of
 from mdlake.models.networks import count_parameters
+from mdlake.models.own import Own
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.shards import Shards
 from mdlake.models.training import predict
@@ -51,6 +52,7 @@ class EvaluateTask:
     name: str
     store: Store
     path: str
+    own: Own
     bytes: int
     bits: float
     shards: Shards
@@ -86,18 +88,26 @@ def plan_evaluation(options: EvaluateOptions) -> tuple[list[EvaluateTask], str]:
     """A task per model, and the fingerprint of what they will find."""
     store, shards = options.store, options.split("test")
     storage = storage_options(options.lake)
-    names = (TEACHER, ALONE, DISTILLED) if load_recipe(options.recipe).student else (TEACHER,)
+    recipe = load_recipe(options.recipe)
+    names = (TEACHER, ALONE, DISTILLED) if recipe.student else (TEACHER,)
+    last = (recipe.student or recipe.teacher).own
     records = {
         name: need_record(store, f"checkpoints/{name}/record.json", "train" if name == TEACHER else "distill")
         for name in names
     }
     tasks = [
-        EvaluateTask(name, store, record["model"], record["bytes"], 32.0, shards, storage)
+        EvaluateTask(
+            *(name, store, record["model"], recipe.teacher.own if name == TEACHER else last),
+            *(record["bytes"], 32.0, shards, storage),
+        )
         for name, record in records.items()
     ]
     artifact = need_record(store, ARTIFACT_RECORD, "compress")
     tasks.append(
-        EvaluateTask("artifact", store, artifact["artifact"], artifact["bytes"], artifact["bits"], shards, storage)
+        EvaluateTask(
+            *("artifact", store, artifact["artifact"], last),
+            *(artifact["bytes"], artifact["bits"], shards, storage),
+        )
     )
     marks = [record["fingerprint"] for record in (*records.values(), artifact)]
     return tasks, fingerprint(models=marks, test=shards.fingerprint)
@@ -123,8 +133,10 @@ def run_evaluation(task: EvaluateTask) -> dict[str, Any]:
 
 def _load(task: EvaluateTask) -> Model:
     if task.name == "artifact":
-        return load_artifact(task.store.url_of(task.path), task.storage)
-    return load_bundle(task.store, task.path)
+        return load_artifact(
+            task.store.url_of(task.path), task.storage, model_class=task.own.network, inputs=task.own.inputs
+        )
+    return load_bundle(task.store, task.path, task.own)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -50,9 +50,9 @@ def train(options: TrainOptions) -> dict[str, Any]:
 
 def plan_training(options: CommonOptions, recipe: Recipe, network: NetworkPlan) -> TrainPlan:
     """Fits the features to the train split, a task per file, and puts the plan together."""
-    columns = [*network.inputs.columns, recipe.task.column]
+    columns = [*network.seen.columns, recipe.task.column]
     shards, validation = options.split("train", columns), options.split("validation", columns)
-    spec = fit_inputs(shards, network.inputs, RayEngine(options.workers).map)
+    spec = fit_inputs(shards, network.seen, RayEngine(options.workers).map)
     return TrainPlan(
         name=TEACHER,
         store=options.store,

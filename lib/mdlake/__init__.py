@@ -9,7 +9,7 @@ The Python surface. What costs time to import (numba, torch) is imported by the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
@@ -120,8 +120,21 @@ def explain(
     return run(ExplainOptions(fspath(archive), version, wanted, block_row, dict(storage or {})))
 
 
-def load_model(url: str, storage: Mapping[str, str] | None = None) -> torch.nn.Module:
-    """The network in an artifact, decoded and in evaluation mode. Nothing in the artifact is run."""
+def load_model(
+    url: str,
+    storage: Mapping[str, str] | None = None,
+    *,
+    model_class: Callable[..., torch.nn.Module] | str | None = None,
+    inputs: Any = None,
+) -> torch.nn.Module:
+    """The network in an artifact, decoded and in evaluation mode. Nothing in the artifact is run.
+
+    Args:
+        model_class, inputs: of an artifact that was trained with a user's own: see `mdlake.artifact.load_model`.
+
+    Raises:
+        InvalidArgumentError, StoreError, CorruptError, TruncatedError, UnsupportedVersionError.
+    """
     from mdlake.artifact import load_model as load
 
-    return load(url, storage)
+    return load(url, storage, model_class=model_class, inputs=inputs)
