@@ -22,6 +22,7 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import load_bundle
+from mdlake.models.curves import Curves
 from mdlake.models.metrics import score_name, score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.own import Own
@@ -49,6 +50,7 @@ class CompressOptions(CommonOptions):
     max_drop: float = option(
         -1.0, "score (AUC or accuracy) that may be lost on the validation split; default: the recipe's"
     )
+    tensorboard: bool = option(False, "curves for TensorBoard in tensorboard/ of the lake, an event file a run")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class CompressTask:
     effort: str
     seed: int
     kept: str
+    curves: Curves | None = None
 
     @property
     def name(self) -> str:
@@ -126,8 +129,9 @@ def plan_candidates(options: CompressOptions) -> tuple[list[CompressTask], str]:
     for attempt in attempts(steps):
         begun.setdefault(attempt[0], []).append(attempt)
     given = data, steps.effort, options.seed
+    curves = Curves(store, f"compress-{mark}") if options.tensorboard else None
     tasks = [
-        CompressTask(store, student["model"], own, tuple(alike), *given, f"{_KEPT}/{mark}-{number}.json")
+        CompressTask(store, student["model"], own, tuple(alike), *given, f"{_KEPT}/{mark}-{number}.json", curves)
         for number, alike in enumerate(begun.values())
     ]
     return tasks, mark
@@ -140,7 +144,9 @@ def run_task(task: CompressTask) -> list[Candidate]:
         return [Candidate.from_json(attempt, found) for attempt, found in zip(task.attempts, kept, strict=True)]
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
-    found = compress_model(load_bundle(task.store, task.model, task.own), task.attempts, task.data, task.effort)
+    found = compress_model(
+        load_bundle(task.store, task.model, task.own), task.attempts, task.data, task.effort, task.curves
+    )
     task.store.put(task.kept, json.dumps([candidate.to_json() for candidate in found]).encode())
     return found
 

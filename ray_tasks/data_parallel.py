@@ -84,4 +84,6 @@ def _train_plan(plan: TrainPlan, board: Any) -> None:
         if first:
             save_checkpoint(plan.store, plan.folder, trainer, plan.fingerprint)
             board.post.remote(plan.name, progress.history[-1])
+            if plan.curves:
+                plan.curves("", progress.history)
         ray.train.report({"model": plan.name, **progress.history[-1]})

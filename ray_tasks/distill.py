@@ -14,6 +14,7 @@ from typing import Any
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
+from mdlake.models.curves import Curves
 from mdlake.models.metrics import score_name, score_of
 from mdlake.models.records import find_record, need_record
 from mdlake.models.scoring import Loader
@@ -34,6 +35,7 @@ DISTILLED, ALONE = "student_distilled", "student_alone"
 @dataclass(frozen=True)
 class DistillOptions(CommonOptions):
     gpus: bool = option(False, "one GPU for each worker")
+    tensorboard: bool = option(False, "curves for TensorBoard in tensorboard/ of the lake, an event file a run")
 
 
 def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
@@ -48,13 +50,20 @@ def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
         if not left:
             say("distill", "both students are trained already")
         else:
+            if options.tensorboard:
+                left = [replace(plan, curves=Curves(plan.store, run_of(plan))) for plan in left]
             train_on_ray(left, options.workers, options.gpus, EpochLines("distill", left[0].training.epochs))
         for plan in left:
             record = records[plan.name] = commit_training(plan)
-            record_training(options, plan.name.replace("_", " "), record["history"], f"{plan.name}-{plan.fingerprint}")
+            record_training(options, plan.name.replace("_", " "), record["history"], run_of(plan))
     found = {name: record for name, record in records.items() if record}
     _say_gap(options, found)
     return found
+
+
+def run_of(plan: TrainPlan) -> str:
+    """What its figures are recorded under."""
+    return f"{plan.name}-{plan.fingerprint}"
 
 
 def plan_students(options: CommonOptions, recipe: Recipe) -> list[TrainPlan]:

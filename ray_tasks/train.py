@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mdlake.models.batches import Source
+from mdlake.models.curves import Curves
 from mdlake.models.inputs import fit_inputs
 from mdlake.models.records import find_record
 from mdlake.models.training import hard_loss
@@ -28,6 +29,7 @@ TEACHER = "teacher"
 @dataclass(frozen=True)
 class TrainOptions(CommonOptions):
     gpus: bool = option(False, "one GPU for each worker")
+    tensorboard: bool = option(False, "curves for TensorBoard in tensorboard/ of the lake, an event file a run")
 
 
 def train(options: TrainOptions) -> dict[str, Any]:
@@ -37,13 +39,16 @@ def train(options: TrainOptions) -> dict[str, Any]:
         from ray_tasks.data_parallel import train_on_ray  # imports Ray, whose settings are made now
 
         plan = plan_training(options, recipe, recipe.teacher)
-        done = find_record(plan.store, plan.record, plan.fingerprint)
+        done, run = find_record(plan.store, plan.record, plan.fingerprint), f"train-{plan.fingerprint}"
         if done:
             say("train", f"the teacher is trained already: {quality(done['validation'])} on validation")
             return done
-        train_on_ray([plan], options.workers, options.gpus, EpochLines("train", plan.training.epochs))
+        curves = Curves(plan.store, run) if options.tensorboard else None
+        train_on_ray(
+            [replace(plan, curves=curves)], options.workers, options.gpus, EpochLines("train", plan.training.epochs)
+        )
         record = commit_training(plan)
-    record_training(options, TEACHER, record["history"], run=f"train-{plan.fingerprint}")
+    record_training(options, TEACHER, record["history"], run=run)
     say("train", f"teacher: {record['parameters']} parameters, {quality(record['validation'])} on validation")
     return record
 

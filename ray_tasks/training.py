@@ -14,6 +14,7 @@ from mdlake.lake.store import Store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import MODEL_FILE, Model, save_bundle
 from mdlake.models.checkpoints import best_epoch, best_weights, remove_checkpoints
+from mdlake.models.curves import Curves
 from mdlake.models.networks import build_network, count_parameters
 from mdlake.models.own import Own
 from mdlake.models.records import fingerprint, write_record
@@ -38,6 +39,7 @@ class TrainPlan:
     loss: Loss
     workers: int
     inputs: dict[str, Any]
+    curves: Curves | None = None
 
     def build(self) -> nn.Module:
         """The untrained network."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_curves import curves_of
 from test_images import table
 
 from mdlake.artifact import load_artifact
@@ -65,12 +67,12 @@ def test_every_verb_takes_them_from_the_recipe(shards: Path, tmp_path: Path, ray
     lake = tmp_path / "lake"
     shutil.copytree(shards, lake)
     common: dict[str, Any] = {"lake": str(lake), "recipe": write_recipe(tmp_path)}
-    train.train(TrainOptions(**common))
+    trained = train.train(TrainOptions(**common, tensorboard=True))
     with pytest.raises(InvalidArgumentError, match="a user's own code is never imported because a file names it"):
         score.score(ScoreOptions(lake=str(lake), recipe="flights"))
     score.score(ScoreOptions(**common))
-    distill.distill(DistillOptions(**common))
-    compress(CompressOptions(**common))
+    distill.distill(DistillOptions(**common, tensorboard=True))
+    compress(CompressOptions(**common, tensorboard=True))
     evaluation = evaluate.evaluate(EvaluateOptions(**common))
     accuracy = {row["model"]: row["accuracy"] for row in evaluation["models"]}
     assert min(accuracy.values()) > 0.4 and accuracy["teacher"] > 0.8
@@ -78,6 +80,14 @@ def test_every_verb_takes_them_from_the_recipe(shards: Path, tmp_path: Path, ray
     test = table(300, 2)
     right = (logits_of(found, test).argmax(1).numpy() == test["label"].to_numpy()).mean()
     assert right == pytest.approx(accuracy["artifact"])
+    curves = {str(path.parent.relative_to(lake)): curves_of(path.read_bytes()) for path in lake.rglob("*tfevents*")}
+    assert sorted(re.sub("-[0-9a-f]{16}", "", run) for run in curves) == [
+        f"tensorboard/{run}"
+        for run in ("compress/prune_0.2", "compress/prune_0.2_linear_8", "student_alone", "student_distilled", "train")
+    ]
+    (teacher,) = (found for run, found in curves.items() if run.startswith("tensorboard/train"))
+    assert [epoch for epoch, _ in teacher["validation/accuracy"]] == [1, 2, 3, 4, 5, 6]
+    assert max(score for _, score in teacher["validation/accuracy"]) == pytest.approx(trained["validation"]["accuracy"])
     other = RECIPE.replace("own_networks:plain", "own_networks:short")
     with pytest.raises(InvalidArgumentError, match=r"made with the network .*:plain', but .*:short' was given"):
         compress(CompressOptions(lake=str(lake), recipe=write_recipe(tmp_path, other)))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -24,6 +25,8 @@ from mdlake.shrink.stages import STAGES, Data, Making, Stage
 
 Attempt = tuple[Stage, ...]
 """One way to compress."""
+
+Watch = Callable[[str, list[dict[str, Any]]], None]
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,15 @@ def told(attempt: Attempt) -> str:
     return ", ".join(map(str, attempt))
 
 
-def compress(model: Model, attempts: Sequence[Attempt], data: Data, effort: str = "default") -> list[Candidate]:
+def compress(
+    model: Model, attempts: Sequence[Attempt], data: Data, effort: str = "default", watch: Watch | None = None
+) -> list[Candidate]:
     """Runs the stages of each attempt on a copy of the network; what attempts begin with alike is run once.
 
-    An artifact holds exactly the network that was measured. The candidates are in the order of the attempts.
+    An artifact holds exactly the network that was measured. The candidates are in the order of the attempts. `watch` is
+    given, after each epoch, the stages so far in words and the figures of all their epochs.
     """
-    found = {made.attempt: made for made in _grown(Making(model), (), (), attempts, data, effort)}
+    found = {made.attempt: made for made in _grown(Making(model), (), (), attempts, data, effort, watch)}
     return [found[attempt] for attempt in attempts]
 
 
@@ -113,10 +119,12 @@ def _grown(
     attempts: Sequence[Attempt],
     data: Data,
     effort: str,
+    watch: Watch | None,
 ) -> Iterator[Candidate]:
     """The candidates of all attempts, which begin with the stages `done`."""
     for stage in dict.fromkeys(attempt[len(done)] for attempt in attempts):
         branch, so_far = copy.deepcopy(making), (*done, stage)
+        branch.watch = partial(watch, told(so_far)) if watch else None
         stage.run(branch, data)
         final, score = _restored(branch, so_far, data)
         ends = so_far in attempts
@@ -127,7 +135,7 @@ def _grown(
         if ends:
             yield Candidate(so_far, encoded, score, nonzero, bits, so_far_told, branch.history)
         if longer:
-            yield from _grown(branch, so_far, so_far_told, longer, data, effort)
+            yield from _grown(branch, so_far, so_far_told, longer, data, effort, watch)
 
 
 def choose(candidates: Sequence[Candidate], floor: float, max_bytes: int = 0) -> Candidate:
