@@ -78,11 +78,13 @@ def _train_plan(plan: TrainPlan, board: Any) -> None:
     network = plan.build()
     if is_path(plan.network):
         try_network(plan.network, network, plan.validation)
-    trainer = Trainer(network, plan.train, plan.validation, plan.training, plan.loss, get_device())
+    trainer = Trainer(
+        network, plan.train, plan.validation, plan.training, plan.loss, get_device(), sharded=plan.sharded
+    )
     load_checkpoint(plan.store, plan.folder, trainer, plan.fingerprint)
     for progress in trainer.run():
+        save_checkpoint(plan.store, plan.folder, trainer, plan.fingerprint)
         if first:
-            save_checkpoint(plan.store, plan.folder, trainer, plan.fingerprint)
             board.post.remote(plan.name, progress.history[-1])
             if plan.curves:
                 plan.curves("", progress.history)

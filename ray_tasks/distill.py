@@ -35,6 +35,7 @@ DISTILLED, ALONE = "student_distilled", "student_alone"
 @dataclass(frozen=True)
 class DistillOptions(CommonOptions):
     gpus: bool = option(False, "one GPU for each worker")
+    sharded: bool = option(False, "each worker keeps a part of the network, for one that does not fit a single GPU")
     tensorboard: bool = option(False, "curves for TensorBoard in tensorboard/ of the lake, an event file a run")
 
 
@@ -44,7 +45,7 @@ def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
     with connected(options.ray, options.workers):
         from ray_tasks.data_parallel import train_on_ray  # imports Ray, whose settings are made now
 
-        plans = plan_students(options, recipe)
+        plans = plan_students(options, recipe, options.sharded)
         records = {plan.name: find_record(plan.store, plan.record, plan.fingerprint) for plan in plans}
         left = [plan for plan in plans if not records[plan.name]]
         if not left:
@@ -66,11 +67,11 @@ def run_of(plan: TrainPlan) -> str:
     return f"{plan.name}-{plan.fingerprint}"
 
 
-def plan_students(options: CommonOptions, recipe: Recipe) -> list[TrainPlan]:
+def plan_students(options: CommonOptions, recipe: Recipe, sharded: bool = False) -> list[TrainPlan]:
     """The student from soft and hard labels, and the student from hard labels."""
     if recipe.student is None:
         raise InvalidArgumentError("the recipe has no student: compress makes the teacher itself small")
-    alone = replace(plan_training(options, recipe, recipe.student), name=ALONE)
+    alone = replace(plan_training(options, recipe, recipe.student), name=ALONE, sharded=sharded)
     taught = taught_by(options.store, recipe)
     distilled = replace(
         alone,

@@ -29,6 +29,7 @@ TEACHER = "teacher"
 @dataclass(frozen=True)
 class TrainOptions(CommonOptions):
     gpus: bool = option(False, "one GPU for each worker")
+    sharded: bool = option(False, "each worker keeps a part of the network, for one that does not fit a single GPU")
     tensorboard: bool = option(False, "curves for TensorBoard in tensorboard/ of the lake, an event file a run")
 
 
@@ -38,15 +39,13 @@ def train(options: TrainOptions) -> dict[str, Any]:
     with connected(options.ray, options.workers):
         from ray_tasks.data_parallel import train_on_ray  # imports Ray, whose settings are made now
 
-        plan = plan_training(options, recipe, recipe.teacher)
+        plan = replace(plan_training(options, recipe, recipe.teacher), sharded=options.sharded)
         done, run = find_record(plan.store, plan.record, plan.fingerprint), f"train-{plan.fingerprint}"
         if done:
             say("train", f"the teacher is trained already: {quality(done['validation'])} on validation")
             return done
-        curves = Curves(plan.store, run) if options.tensorboard else None
-        train_on_ray(
-            [replace(plan, curves=curves)], options.workers, options.gpus, EpochLines("train", plan.training.epochs)
-        )
+        plan = replace(plan, curves=Curves(plan.store, run) if options.tensorboard else None)
+        train_on_ray([plan], options.workers, options.gpus, EpochLines("train", plan.training.epochs))
         record = commit_training(plan)
     record_training(options, TEACHER, record["history"], run=run)
     say("train", f"teacher: {record['parameters']} parameters, {quality(record['validation'])} on validation")

@@ -39,6 +39,7 @@ class TrainPlan:
     loss: Loss
     workers: int
     inputs: dict[str, Any]
+    sharded: bool = False
     curves: Curves | None = None
 
     def build(self) -> nn.Module:
@@ -55,7 +56,11 @@ class TrainPlan:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with anything that changes the weights, but for code: of a user's own the import path is known."""
+        """Changes with anything that changes the weights, but for code: of a user's own the import path is known.
+
+        Not of it is the number of workers of a sharded training, which another number may continue; its weights differ
+        a little by that.
+        """
         return fingerprint(
             network=self.network,
             options=self.network_options,
@@ -64,7 +69,7 @@ class TrainPlan:
             train=self.train.shards.fingerprint,
             validation=self.validation.shards.fingerprint,
             training=asdict(self.training),
-            workers=self.workers,
+            workers="sharded" if self.sharded else self.workers,
             **self.inputs,
         )
 

@@ -105,6 +105,16 @@ def test_on_the_command_line_modules_of_the_current_directory_are_found(shards: 
     assert (tmp_path / "lake" / "checkpoints" / "teacher" / "model.safetensors").exists()
 
 
+def test_a_network_spread_over_the_workers_is_trained_and_known_to_any_number(
+    shards: Path, tmp_path: Path, ray_cluster: Any, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(shards, tmp_path / "lake")
+    common: dict[str, Any] = {"lake": str(tmp_path / "lake"), "recipe": write_recipe(tmp_path), "sharded": True}
+    assert train.train(TrainOptions(**common, workers=2))["validation"]["accuracy"] > 0.8
+    train.train(TrainOptions(**common, workers=1))
+    assert "is trained already" in capsys.readouterr().out
+
+
 def test_one_that_answers_wrongly_or_is_not_there_ends_training_at_once(
     shards: Path, tmp_path: Path, ray_cluster: Any
 ) -> None:
