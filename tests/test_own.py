@@ -14,8 +14,8 @@ import torch
 from test_images import SHAPE, SPEC, TASK, TRAINING, source, table
 
 import mdlake
-from mdlake.artifact import artifact_bytes, inspect, load_artifact, parse_artifact, save_model, unpack
-from mdlake.errors import InvalidArgumentError
+from mdlake.artifact import artifact_bytes, container, inspect, load_artifact, parse_artifact, save_model, unpack
+from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError
 from mdlake.lake.store import open_store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import Model, load_bundle, save_bundle
@@ -92,6 +92,24 @@ def test_what_a_file_names_is_not_imported(tmp_path: Path) -> None:
     finally:
         sys.path.remove(str(tmp_path))
     assert "trap" not in sys.modules
+
+
+@pytest.mark.parametrize("features", [{"own": 5}, {"own": "halves", "settings": {}}, {"own": None}, "own", ["own"]])
+def test_a_file_whose_inputs_are_no_path_is_corrupt(features: Any) -> None:
+    parts, about = container.unpack(artifact_bytes(own_model()))
+    data = container.pack({name: bytes(part) for name, part in parts.items()}, {**about, "features": features})
+    for inputs in (None, INPUTS):
+        with pytest.raises((CorruptError, InvalidArgumentError)):
+            parse_artifact(data, model_class=NETWORK, inputs=inputs)
+
+
+@pytest.mark.parametrize("changes", [{"network": ["a"]}, {"network": None}, {"options": 5}, {"options": ["hidden"]}])
+def test_a_file_whose_network_is_no_name_is_refused(changes: dict[str, Any]) -> None:
+    parts, about = container.unpack(artifact_bytes(own_model()))
+    data = container.pack({name: bytes(part) for name, part in parts.items()}, {**about, **changes})
+    for network in (NETWORK, Lines, None):
+        with pytest.raises(MdlakeError):
+            parse_artifact(data, model_class=network, inputs=INPUTS)
 
 
 def test_a_file_is_read_with_the_class_itself_or_its_path(tmp_path: Path) -> None:

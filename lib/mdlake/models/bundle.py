@@ -75,7 +75,10 @@ def restore_network(
 
     Raises:
         UnsupportedVersionError, InvalidArgumentError: as `build_network` and `assign_weights`.
+        CorruptError: the name is none.
     """
+    if not isinstance(name, str):
+        raise CorruptError(f"the name of a network is text, not {name!r}")
     users = own.factory(name) is not None
 
     def made(device: str) -> nn.Module:

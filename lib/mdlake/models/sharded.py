@@ -28,7 +28,8 @@ _WHOLE = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecod
 def shard(network: nn.Module, device: torch.device) -> None:
     """Spreads the network, changed in place, over the workers of the process group; all begin as the first one's.
 
-    The network is moved to `device` a group at a time, so that it need not fit there.
+    The network is moved to `device` a group at a time, so that it need not fit there; it is made in the worker's own
+    memory.
 
     Raises:
         InvalidArgumentError: it has a parameter that cannot be spread.
@@ -38,6 +39,8 @@ def shard(network: nn.Module, device: torch.device) -> None:
             raise InvalidArgumentError(f"the parameter {name} is one number, which cannot be sharded: make it [1]")
     for tensor in (*network.parameters(), *network.buffers()):
         _take_first(tensor.data, device)
+    if device.index is not None and device.type == "cuda":
+        torch.cuda.set_device(device)  # where fully_shard puts the parts
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     for module in _groups(network):
         fully_shard(module, mesh=mesh)

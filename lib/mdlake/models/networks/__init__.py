@@ -52,7 +52,7 @@ def build_network(name: str, options: Mapping[str, Any], *, device: str | None =
     """
     if factory := own.factory(name):
         return _build_own(name, factory, options, device)
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise UnsupportedVersionError(
             f"no network is called {name!r}; there are {', '.join(sorted(NETWORKS))}. "
             "Install a newer mdlake, or pass model_class"
@@ -71,9 +71,7 @@ def _build_own(name: str, factory: Factory, options: Mapping[str, Any], device: 
             module = factory(**options)
     except Exception as error:  # whatever a user's code raises
         told = f"{type(error).__name__}: {error}"
-        raise InvalidArgumentError(
-            f"the network {name!r} cannot be made with the options {dict(options)}: {told}"
-        ) from error
+        raise InvalidArgumentError(f"the network {name!r} cannot be made with the options {options}: {told}") from error
     if not isinstance(module, nn.Module):
         raise InvalidArgumentError(f"the network {name!r} is made as {type(module).__name__}, not as a torch.nn.Module")
     return module
