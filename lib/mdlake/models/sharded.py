@@ -48,7 +48,7 @@ def shard(network: nn.Module, device: torch.device) -> None:
 
 
 def share_buffers(network: nn.Module) -> None:
-    """All workers take the first one's buffers (running means), as DistributedDataParallel has it."""
+    """All workers take the first one's buffers (running means): those that are kept, and so those to measure."""
     for buffer in network.buffers():
         torch.distributed.broadcast(buffer, 0)
 

@@ -149,9 +149,10 @@ class Trainer:
 
     def _predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Logits and labels of this worker's share of the validation split."""
+        if self.share.world > 1:
+            share_buffers(self.network)
         if not self.sharded:
             return predict(self.network, ordered_batches(self.validation, self.share), self.device)
-        share_buffers(self.network)
         batches = InStep(self.validation, self.share)
         logits, labels = predict(self.network, iter(batches), self.device)
         own = len(labels) - batches.spare
