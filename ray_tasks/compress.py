@@ -24,8 +24,10 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import load_bundle
+from mdlake.models.curves import Curves
 from mdlake.models.metrics import score_name, score_of
 from mdlake.models.networks import count_parameters
+from mdlake.models.own import Own
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.shrink.attempts import Attempt, attempts
 from mdlake.shrink.candidates import Candidate
@@ -53,6 +55,7 @@ class CompressOptions(CommonOptions):
     max_drop: float = option(
         -1.0, "score (AUC or accuracy) that may be lost on the validation split; default: the recipe's"
     )
+    tensorboard: bool = option(False, "curves for TensorBoard in tensorboard/ of the lake, an event file a run")
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class CompressTask:
     store: Store
     place: Store
     model: str
+    own: Own
     attempts: tuple[Attempt, ...]
     data: Data
     effort: str
@@ -72,6 +76,7 @@ class CompressTask:
     explain: bool
     give_up: float
     kept: str
+    curves: Curves | None = None
 
     @property
     def name(self) -> str:
@@ -129,12 +134,13 @@ def plan_search(options: CompressOptions) -> Plan:
     """The first attempts, all together as one task, and what the search is for."""
     recipe, store = load_recipe(options.recipe), options.store
     name, step, place = (DISTILLED, "distill", store) if recipe.student else (TEACHER, "train", options.teacher_store)
+    own = (recipe.student or recipe.teacher).own
     student = need_record(place, f"checkpoints/{name}/record.json", step)
     taught, steps = taught_by(options.teacher_store, recipe), recipe.compress
     if options.max_drop >= 0:
         steps = replace(steps, max_drop=options.max_drop)
     steps = replace(steps, training=replace(steps.training, seed=options.seed))
-    model = load_bundle(place, student["model"])
+    model = load_bundle(place, student["model"], own)
     data = Data(
         Source(options.split("train"), model.features, model.task, taught.scores),
         Source(options.split("validation"), model.features, model.task),
@@ -147,6 +153,7 @@ def plan_search(options: CompressOptions) -> Plan:
         store,
         place,
         student["model"],
+        own,
         tuple(attempts(steps)),
         data,
         steps.effort,
@@ -154,6 +161,7 @@ def plan_search(options: CompressOptions) -> Plan:
         options.explain,
         math.inf if options.max_bytes else steps.give_up,
         kept="",
+        curves=Curves(store, f"compress-{mark}") if options.tensorboard else None,
     )
     return Plan(start, Budget(data.floor, options.max_bytes), steps.refine, mark)
 
@@ -191,7 +199,8 @@ def run_task(task: CompressTask) -> list[Candidate]:
         return [Candidate.from_json(task.attempts, found) for found in kept]
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
-    model, how = load_bundle(task.place, task.model), {"explain": task.explain, "give_up": task.give_up}
+    model = load_bundle(task.place, task.model, task.own)
+    how = {"explain": task.explain, "give_up": task.give_up, "watch": task.curves}
     found = compress_model(model, task.attempts, task.data, task.effort, **how)
     task.store.put(task.kept, json.dumps([candidate.to_json() for candidate in found]).encode())
     return found
@@ -207,7 +216,7 @@ def _record_statistics(
     options: CompressOptions, task: CompressTask, best: Candidate, candidates: Sequence[Candidate], mark: str
 ) -> None:
     """A row for each stage of the best, and one for each candidate."""
-    model = load_bundle(task.place, task.model)
+    model = load_bundle(task.place, task.model, task.own)
     common = {"parameters": count_parameters(model.module), "split": "validation"}
     score = score_name(model.metrics).lower()
     rows = [

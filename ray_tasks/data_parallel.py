@@ -22,8 +22,9 @@ from ray.train.torch import TorchTrainer, get_device
 from mdlake.engine import TaskError
 from mdlake.errors import CorruptError, InvalidArgumentError, UnsupportedVersionError
 from mdlake.models.checkpoints import load_checkpoint, save_checkpoint
-from mdlake.models.networks import build_network
+from mdlake.models.own import is_path
 from mdlake.models.training import Trainer
+from mdlake.models.trial import try_network
 from ray_tasks.board import Show, watched
 from ray_tasks.training import TrainPlan
 
@@ -74,11 +75,17 @@ def _train_loop(config: dict[str, Any]) -> None:
 def _train_plan(plan: TrainPlan, board: Any) -> None:
     first = ray.train.get_context().get_world_rank() == 0
     torch.manual_seed(plan.training.seed)  # the same first weights on every worker
-    network = build_network(plan.network, plan.network_options)
-    trainer = Trainer(network, plan.train, plan.validation, plan.training, plan.loss, get_device())
+    network = plan.build()
+    if is_path(plan.network):
+        try_network(plan.network, network, plan.validation)
+    trainer = Trainer(
+        network, plan.train, plan.validation, plan.training, plan.loss, get_device(), sharded=plan.sharded
+    )
     load_checkpoint(plan.store, plan.folder, trainer, plan.fingerprint)
     for progress in trainer.run():
+        save_checkpoint(plan.store, plan.folder, trainer, plan.fingerprint)
         if first:
-            save_checkpoint(plan.store, plan.folder, trainer, plan.fingerprint)
             board.post.remote(plan.name, progress.history[-1])
+            if plan.curves:
+                plan.curves("", progress.history)
         ray.train.report({"model": plan.name, **progress.history[-1]})

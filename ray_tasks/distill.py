@@ -14,6 +14,7 @@ from typing import Any
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
+from mdlake.models.curves import Curves
 from mdlake.models.metrics import score_name, score_of
 from mdlake.models.records import find_record, need_record
 from mdlake.models.scoring import Loader
@@ -34,6 +35,8 @@ DISTILLED, ALONE = "student_distilled", "student_alone"
 @dataclass(frozen=True)
 class DistillOptions(CommonOptions):
     gpus: bool = option(False, "one GPU for each worker")
+    sharded: bool = option(False, "each worker keeps a part of the network, for one that does not fit a single GPU")
+    tensorboard: bool = option(False, "curves for TensorBoard in tensorboard/ of the lake, an event file a run")
 
 
 def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
@@ -42,26 +45,33 @@ def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
     with connected(options.ray, options.workers):
         from ray_tasks.data_parallel import train_on_ray  # imports Ray, whose settings are made now
 
-        plans = plan_students(options, recipe)
+        plans = plan_students(options, recipe, options.sharded)
         records = {plan.name: find_record(plan.store, plan.record, plan.fingerprint) for plan in plans}
         left = [plan for plan in plans if not records[plan.name]]
         if not left:
             say("distill", "both students are trained already")
         else:
+            if options.tensorboard:
+                left = [replace(plan, curves=Curves(plan.store, run_of(plan))) for plan in left]
             train_on_ray(left, options.workers, options.gpus, EpochLines("distill", left[0].training.epochs))
         for plan in left:
             record = records[plan.name] = commit_training(plan)
-            record_training(options, plan.name.replace("_", " "), record["history"], f"{plan.name}-{plan.fingerprint}")
+            record_training(options, plan.name.replace("_", " "), record["history"], run_of(plan))
     found = {name: record for name, record in records.items() if record}
     _say_gap(options, found)
     return found
 
 
-def plan_students(options: CommonOptions, recipe: Recipe) -> list[TrainPlan]:
+def run_of(plan: TrainPlan) -> str:
+    """What its figures are recorded under."""
+    return f"{plan.name}-{plan.fingerprint}"
+
+
+def plan_students(options: CommonOptions, recipe: Recipe, sharded: bool = False) -> list[TrainPlan]:
     """The student from soft and hard labels, and the student from hard labels."""
     if recipe.student is None:
         raise InvalidArgumentError("the recipe has no student: compress makes the teacher itself small")
-    alone = replace(plan_training(options, recipe, recipe.student), name=ALONE)
+    alone = replace(plan_training(options, recipe, recipe.student), name=ALONE, sharded=sharded)
     taught = taught_by(options.teacher_store, recipe)
     distilled = replace(
         alone,
@@ -88,7 +98,7 @@ def taught_by(store: Store, recipe: Recipe) -> Taught:
         return Taught(DistillLoss(recipe.distill), None, {})
     if recipe.distill.asked:
         teacher = need_record(store, "checkpoints/teacher/record.json", "train")
-        loss = DistillLoss(recipe.distill, Loader(store, teacher["model"]))
+        loss = DistillLoss(recipe.distill, Loader(store, teacher["model"], recipe.teacher.own))
         return Taught(loss, None, {"teacher": teacher["fingerprint"]})
     scores = need_record(store, SCORES, "score")
     url = store.url_of(scores["folder"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from mdlake.engine import TaskError, task_name
@@ -62,10 +63,14 @@ class RayEngine:
 
 
 class _Holder:
-    """The actor: what was loaded, and calls with it."""
+    """The actor: what was loaded, and calls with it. Loaded by the first call, so that an error is the call's own."""
 
     def __init__(self, load: Callable[[], Any]) -> None:
-        self._state = load()
+        self._load = load
+
+    @cached_property
+    def _state(self) -> Any:
+        return self._load()
 
     def run(self, function: Callable[[Any, T], R], task: T) -> R:
         return function(self._state, task)

@@ -21,12 +21,13 @@ from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.latency import latency
 from mdlake.models.metrics import score_of
 from mdlake.models.networks import count_parameters
+from mdlake.models.own import Own
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.shards import Shards
 from mdlake.models.training import predict
 from mdlake.shrink.distill import gap_closed
 from mdlake.shrink.prune import count_nonzero
-from mdlake.shrink.structured.macs import macs_per_row
+from mdlake.shrink.structured.macs import macs
 from ray_tasks.compress import RECORD as ARTIFACT_RECORD
 from ray_tasks.distill import ALONE, DISTILLED
 from ray_tasks.engine import RayEngine
@@ -54,6 +55,7 @@ class EvaluateTask:
     name: str
     store: Store
     path: str
+    own: Own
     bytes: int
     bits: float
     shards: Shards
@@ -91,17 +93,25 @@ def plan_evaluation(options: EvaluateOptions) -> tuple[list[EvaluateTask], str]:
     """A task per model, and the fingerprint of what they will find."""
     store, shards = options.store, options.split("test")
     storage = storage_options(options.lake)
-    names = (TEACHER, ALONE, DISTILLED) if load_recipe(options.recipe).student else (TEACHER,)
+    recipe = load_recipe(options.recipe)
+    names = (TEACHER, ALONE, DISTILLED) if recipe.student else (TEACHER,)
+    last = (recipe.student or recipe.teacher).own
     places = {TEACHER: options.teacher_store, ALONE: store, DISTILLED: store}
     steps = {TEACHER: "train", ALONE: "distill", DISTILLED: "distill"}
     records = {name: need_record(places[name], f"checkpoints/{name}/record.json", steps[name]) for name in names}
     tasks = [
-        EvaluateTask(name, places[name], record["model"], record["bytes"], 32.0, shards, storage)
+        EvaluateTask(
+            *(name, places[name], record["model"], recipe.teacher.own if name == TEACHER else last),
+            *(record["bytes"], 32.0, shards, storage),
+        )
         for name, record in records.items()
     ]
     artifact = need_record(store, ARTIFACT_RECORD, "compress")
     tasks.append(
-        EvaluateTask("artifact", store, artifact["artifact"], artifact["bytes"], artifact["bits"], shards, storage)
+        EvaluateTask(
+            *("artifact", store, artifact["artifact"], last),
+            *(artifact["bytes"], artifact["bits"], shards, storage),
+        )
     )
     marks = [record["fingerprint"] for record in (*records.values(), artifact)]
     return tasks, fingerprint(models=marks, test=shards.fingerprint)
@@ -121,16 +131,24 @@ def run_evaluation(task: EvaluateTask) -> dict[str, Any]:
         "bits": task.bits,
         "bytes": task.bytes,
         "split": "test",
-        "macs": macs_per_row(model),
-        **{name: round(1e3 * latency(model, count), 4) for name, count in _TIMES.items()},
+        "macs": macs(model.module, _rows(source, 1)),
+        **{name: round(1e3 * latency(model.module, _rows(source, count)), 4) for name, count in _TIMES.items()},
         **{key: value for key, value in asdict(measured).items() if key in ("auc", "accuracy")},
     }
 
 
+def _rows(source: Source, count: int) -> tuple[torch.Tensor, ...]:
+    """So many rows of the split, over and over if it has fewer."""
+    first = next(ordered_batches(source)).inputs
+    return tuple(tensor[torch.arange(count) % len(tensor)] for tensor in first)
+
+
 def _load(task: EvaluateTask) -> Model:
     if task.name == "artifact":
-        return load_artifact(task.store.url_of(task.path), task.storage)
-    return load_bundle(task.store, task.path)
+        return load_artifact(
+            task.store.url_of(task.path), task.storage, model_class=task.own.network, inputs=task.own.inputs
+        )
+    return load_bundle(task.store, task.path, task.own)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

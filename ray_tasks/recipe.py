@@ -16,6 +16,7 @@ from mdlake.models.features import FeatureSpec
 from mdlake.models.fitting import FeatureOptions
 from mdlake.models.images import ImageOptions
 from mdlake.models.inputs import Inputs
+from mdlake.models.own import Own, OwnInputs, is_path
 from mdlake.models.tasks import Task, task_of
 from mdlake.models.training import TrainingOptions
 from mdlake.shrink.attempts import CompressOptions
@@ -27,9 +28,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """A network of the registry, what it sees, how it is trained.
+    """A network, what it sees, how it is trained.
 
-    It sees numeric columns and categories with their embedding widths or, with `image`, images.
+    `network` is a name of the registry or the import path of a user's own, `package.module:factory`. It sees numeric
+    columns and categories with their embedding widths or, with `image`, images or, with `inputs`, what a user's own
+    object at that import path makes of columns.
     """
 
     network: str
@@ -37,12 +40,26 @@ class NetworkPlan:
     categories: Mapping[str, int] = field(default_factory=dict)
     max_categories: int = 1 << 16
     image: ImageOptions | None = None
+    inputs: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
+    def __post_init__(self) -> None:
+        if self.inputs and not is_path(self.inputs):
+            raise InvalidArgumentError(f"inputs are an import path, package.module:name, not {self.inputs!r}")
+        if self.inputs and (self.image or self.numeric or self.categories):
+            raise InvalidArgumentError("a network sees its own inputs, or an image, or columns: leave the others out")
+
     @property
-    def inputs(self) -> FeatureOptions | ImageOptions:
+    def seen(self) -> FeatureOptions | ImageOptions | OwnInputs:
+        if self.inputs:
+            return OwnInputs(self.inputs)
         return self.image or FeatureOptions(self.numeric, tuple(self.categories), self.max_categories)
+
+    @property
+    def own(self) -> Own:
+        """What is a user's own of it: files that name anything else of that kind are refused."""
+        return Own(self.network, self.inputs or None)
 
     def network_options(self, spec: Inputs) -> dict[str, Any]:
         """The options of the network for what was fitted, ready for JSON."""
@@ -111,7 +128,8 @@ def _network(table: Mapping[str, Any], place: str) -> NetworkPlan:
     if "image" in values:
         values["image"] = _fill(ImageOptions, values["image"], f"{place}.image")
     values["training"] = _fill(TrainingOptions, values.get("training", {}), f"{place}.training")
-    return _fill(NetworkPlan, values, place)
+    with located(table=place):
+        return _fill(NetworkPlan, values, place)
 
 
 def _fill(kind: type[_T], values: Mapping[str, Any], place: str) -> _T:

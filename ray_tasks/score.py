@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mdlake.lake.store import Store
+from mdlake.models.own import LIBRARY, Own
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.scoring import Loader, ScoreTask, score_file
 from mdlake.models.shards import Shards
 from ray_tasks.engine import RayEngine
 from ray_tasks.options import CommonOptions, parse_options
+from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import reported, say
 
@@ -44,7 +46,7 @@ class ScorePlan:
 def score(options: ScoreOptions) -> dict[str, Any]:
     """Returns the record of the scores: their folder and rows."""
     store, shards = options.store, options.split("train")
-    plan = plan_scores(store, shards)
+    plan = plan_scores(store, shards, load_recipe(options.recipe).teacher.own)
     done = find_record(store, RECORD, plan.fingerprint)
     if done:
         say("score", f"{done['rows']} rows are scored already")
@@ -57,8 +59,8 @@ def score(options: ScoreOptions) -> dict[str, Any]:
     return write_record(store, RECORD, plan.fingerprint, folder=plan.folder, rows=shards.rows)
 
 
-def plan_scores(store: Store, shards: Shards) -> ScorePlan:
-    """A task for every shard whose scores are not there yet."""
+def plan_scores(store: Store, shards: Shards, own: Own = LIBRARY) -> ScorePlan:
+    """A task for every shard whose scores are not there yet; `own` is what the teacher has of a user's own."""
     teacher = need_record(store, "checkpoints/teacher/record.json", "train")
     mark = fingerprint(teacher=teacher["fingerprint"], shards=shards.fingerprint)
     folder = f"scores/{mark}/train"
@@ -68,7 +70,7 @@ def plan_scores(store: Store, shards: Shards) -> ScorePlan:
         for file, path in enumerate(shards.files)
         if f"{folder}/{path}" not in there
     ]
-    return ScorePlan(mark, Loader(store, teacher["model"]), folder, tasks, len(shards.files))
+    return ScorePlan(mark, Loader(store, teacher["model"], own), folder, tasks, len(shards.files))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mdlake.models.batches import Source
+from mdlake.models.curves import Curves
 from mdlake.models.inputs import fit_inputs
 from mdlake.models.records import find_record
 from mdlake.models.training import hard_loss
@@ -28,6 +29,8 @@ TEACHER = "teacher"
 @dataclass(frozen=True)
 class TrainOptions(CommonOptions):
     gpus: bool = option(False, "one GPU for each worker")
+    sharded: bool = option(False, "each worker keeps a part of the network, for one that does not fit a single GPU")
+    tensorboard: bool = option(False, "curves for TensorBoard in tensorboard/ of the lake, an event file a run")
 
 
 def train(options: TrainOptions) -> dict[str, Any]:
@@ -36,23 +39,24 @@ def train(options: TrainOptions) -> dict[str, Any]:
     with connected(options.ray, options.workers):
         from ray_tasks.data_parallel import train_on_ray  # imports Ray, whose settings are made now
 
-        plan = plan_training(options, recipe, recipe.teacher)
-        done = find_record(plan.store, plan.record, plan.fingerprint)
+        plan = replace(plan_training(options, recipe, recipe.teacher), sharded=options.sharded)
+        done, run = find_record(plan.store, plan.record, plan.fingerprint), f"train-{plan.fingerprint}"
         if done:
             say("train", f"the teacher is trained already: {quality(done['validation'])} on validation")
             return done
+        plan = replace(plan, curves=Curves(plan.store, run) if options.tensorboard else None)
         train_on_ray([plan], options.workers, options.gpus, EpochLines("train", plan.training.epochs))
         record = commit_training(plan)
-    record_training(options, TEACHER, record["history"], run=f"train-{plan.fingerprint}")
+    record_training(options, TEACHER, record["history"], run=run)
     say("train", f"teacher: {record['parameters']} parameters, {quality(record['validation'])} on validation")
     return record
 
 
 def plan_training(options: CommonOptions, recipe: Recipe, network: NetworkPlan) -> TrainPlan:
     """Fits the features to the train split, a task per file, and puts the plan together."""
-    columns = [*network.inputs.columns, recipe.task.column]
+    columns = [*network.seen.columns, recipe.task.column]
     shards, validation = options.split("train", columns), options.split("validation", columns)
-    spec = fit_inputs(shards, network.inputs, RayEngine(options.workers).map)
+    spec = fit_inputs(shards, network.seen, RayEngine(options.workers).map)
     return TrainPlan(
         name=TEACHER,
         store=options.store,

@@ -8,11 +8,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import nn
+
 from mdlake.lake.store import Store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import MODEL_FILE, Model, save_bundle
 from mdlake.models.checkpoints import best_epoch, best_weights, remove_checkpoints
+from mdlake.models.curves import Curves
 from mdlake.models.networks import build_network, count_parameters
+from mdlake.models.own import Own
 from mdlake.models.records import fingerprint, write_record
 from mdlake.models.training import Loss, TrainingOptions
 
@@ -21,7 +25,8 @@ from mdlake.models.training import Loss, TrainingOptions
 class TrainPlan:
     """One training: which network, on what, how, and where its checkpoints and its result go.
 
-    `inputs` names what the data came from, for the fingerprint.
+    The network's name is a recipe's, given by a user: one of a user's own is imported. `inputs` names what the data
+    came from, for the fingerprint.
     """
 
     name: str
@@ -34,6 +39,12 @@ class TrainPlan:
     loss: Loss
     workers: int
     inputs: dict[str, Any]
+    sharded: bool = False
+    curves: Curves | None = None
+
+    def build(self) -> nn.Module:
+        """The untrained network."""
+        return build_network(self.network, self.network_options, own=Own(self.network))
 
     @property
     def folder(self) -> str:
@@ -45,7 +56,11 @@ class TrainPlan:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with anything that changes the weights."""
+        """Changes with anything that changes the weights, but for code: of a user's own the import path is known.
+
+        Not of it is the number of workers of a sharded training, which another number may continue; its weights differ
+        a little by that.
+        """
         return fingerprint(
             network=self.network,
             options=self.network_options,
@@ -54,7 +69,7 @@ class TrainPlan:
             train=self.train.shards.fingerprint,
             validation=self.validation.shards.fingerprint,
             training=asdict(self.training),
-            workers=self.workers,
+            workers="sharded" if self.sharded else self.workers,
             **self.inputs,
         )
 
@@ -62,7 +77,7 @@ class TrainPlan:
 def commit_training(plan: TrainPlan) -> dict[str, Any]:
     """Makes the best epoch's weights the model, and only then removes the checkpoints."""
     weights, history = best_weights(plan.store, plan.folder, plan.fingerprint)
-    module = build_network(plan.network, plan.network_options)
+    module = plan.build()
     module.load_state_dict(weights)
     best = history[best_epoch(history) - 1]
     learnt = {key: plan.inputs[key] for key in plan.inputs if key in ("scores", "teacher")}

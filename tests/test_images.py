@@ -287,9 +287,13 @@ def test_scores_of_classes_lie_beside_the_shards(tmp_path: Path) -> None:
     given, teacher, store = source(tmp_path / "train", 450), model(), open_store(str(tmp_path))
     assert score_file(teacher, ScoreTask(given.shards, 0, store, "scores/part-0.parquet")) == 450
     scored = Source(given.shards, SPEC, TASK, open_shards(str(tmp_path / "scores")))
+    alone = replace(scored, scores=None)
     for batch in ordered_batches(scored):
         assert batch.scores is not None
         assert torch.allclose(batch.scores, teacher.module(*batch.inputs), atol=1e-5)
+    sent, held = pickle.loads(pickle.dumps([alone, scored]))  # two trainings in one worker
+    assert sent.held is not held.held and alone.held is not scored.held
+    assert all(batch.scores is None and batch.labels.dtype == torch.int64 for batch in ordered_batches(alone))
     logits, labels = predict(teacher.module, ordered_batches(given))
     assert logits.shape == (450, 3) and labels.dtype == np.int64
     assert torch.allclose(logits_of(teacher, table(450)), torch.from_numpy(logits), atol=1e-5)

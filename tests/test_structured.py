@@ -161,7 +161,7 @@ def test_macs_of_one_row_count_every_member_of_an_ensemble() -> None:
         network = build_network(name, {**options, **more})
         model = Model(name, {**options, **more}, spec, BinaryTask("d > 1"), network.eval())
         assert macs_per_row(model) == times * (5 * 8 + 8)
-        assert 0 < latency(model, 1) < 1
+        assert 0 < latency(model.module, model.features.tensors(model.features.made_up(1))) < 1
 
 
 @pytest.mark.parametrize("share", [0.75, 0.4])

@@ -123,14 +123,26 @@ def explain(
     return run(ExplainOptions(fspath(archive), version, wanted, block_row, dict(storage or {})))
 
 
-def load_model(url: str, storage: Mapping[str, str] | None = None, *, form: str = "dense") -> torch.nn.Module:
+def load_model(
+    url: str,
+    storage: Mapping[str, str] | None = None,
+    *,
+    form: str = "dense",
+    model_class: Callable[..., torch.nn.Module] | str | None = None,
+    inputs: Any = None,
+) -> torch.nn.Module:
     """The network in an artifact, decoded and in evaluation mode. Nothing in the artifact is run.
 
-    form: "dense", or "sparse" or "int8" for Linear layers that are so: fewer bytes in memory, faster on a CPU.
+    Args:
+        form: "dense", or "sparse" or "int8" for Linear layers that are so: fewer bytes in memory, faster on a CPU.
+        model_class, inputs: of an artifact that was trained with a user's own: see `mdlake.artifact.load_model`.
+
+    Raises:
+        InvalidArgumentError, StoreError, CorruptError, TruncatedError, UnsupportedVersionError.
     """
     from mdlake.artifact import load_model as load
 
-    return load(url, storage, form=form)
+    return load(url, storage, form=form, model_class=model_class, inputs=inputs)
 
 
 def export_onnx(
@@ -138,13 +150,14 @@ def export_onnx(
     target: str,
     *,
     storage: Mapping[str, str] | None = None,
-    model_class: Callable[..., torch.nn.Module] | None = None,
+    model_class: Callable[..., torch.nn.Module] | str | None = None,
+    inputs: Any = None,
     **options: Any,
 ) -> ExportReport:
     """Writes an artifact as an ONNX file and compares both; nothing is overwritten.
 
     Args:
-        model_class: the class of a network that mdlake has none of, made with the artifact's options as keywords.
+        model_class, inputs: of an artifact that was trained with a user's own: see `mdlake.artifact.load_model`.
         options: fields of `mdlake.export.ExportOptions`, such as `int8=True` and `shards="s3://lake/shards"`.
 
     Raises:
@@ -153,4 +166,4 @@ def export_onnx(
     from mdlake.export import ExportOptions
     from mdlake.export import export_onnx as run
 
-    return run(artifact, target, ExportOptions(**options), storage, model_class=model_class)
+    return run(artifact, target, ExportOptions(**options), storage, model_class=model_class, inputs=inputs)

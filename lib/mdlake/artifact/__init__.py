@@ -5,12 +5,12 @@
                 JSON: the architecture by name with its options, label, metrics on the validation split, lineage
 
 Byte for byte in `schemas/FORMAT.md`, section "Artifact". Nothing loaded runs code: the architecture comes from the
-registry of networks, or the caller passes a class.
+registry of networks, or the caller gives what makes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +30,9 @@ from mdlake.errors import (
     located,
 )
 from mdlake.lake.store import open_object
-from mdlake.models.bundle import Model, assign_weights
+from mdlake.models.bundle import Model, restore_network
 from mdlake.models.compact import compact
-from mdlake.models.networks import NETWORKS, build_network
-from mdlake.models.networks.resized import resize
+from mdlake.models.own import Factory, Own
 from mdlake.models.schemes import Codebook, Kept, Linear
 from mdlake.models.tasks import task_from_json
 from mdlake.models.tensors import tensor_bytes
@@ -91,22 +90,27 @@ def load_model(
     storage: Mapping[str, str] | None = None,
     *,
     form: str = "dense",
-    model_class: Callable[..., nn.Module] | None = None,
+    model_class: Factory | str | None = None,
+    inputs: Any = None,
     max_bytes: int = MAX_BYTES,
 ) -> nn.Module:
     """The network in an artifact, in evaluation mode, with exactly the weights that were evaluated.
 
     Args:
         form: "dense", or "sparse" or "int8" for layers that torch has such kernels for (`mdlake.models.compact`).
-        model_class: made with the artifact's options as keywords, instead of the registered network.
+        model_class: called with the artifact's options as keywords, instead of the registered network; or the import
+            path of that, `package.module:name`, which must be the one that the artifact names.
+        inputs: an object with the protocol of `mdlake.models.inputs.Inputs`, or its import path, for an artifact that
+            was trained with a user's own.
         max_bytes: the memory that the decoded weights may take.
 
     Raises:
         CorruptError, TruncatedError, UnsupportedVersionError: the file is not such an artifact.
-        InvalidArgumentError: the class does not fit the weights, they need more than `max_bytes`, or no layer can be
-            in this form.
+        InvalidArgumentError: the class does not fit the weights, or they need more than `max_bytes`; or the artifact
+            names a user's own network or inputs, which are not imported unless they are given; or no layer can be in
+            this form.
     """
-    model, kept = load_with_schemes(url, storage, model_class=model_class, max_bytes=max_bytes)
+    model, kept = load_with_schemes(url, storage, model_class=model_class, inputs=inputs, max_bytes=max_bytes)
     return model.module if form == "dense" else compact(model.module, kept, form)
 
 
@@ -114,39 +118,41 @@ def load_artifact(
     url: str,
     storage: Mapping[str, str] | None = None,
     *,
-    model_class: Callable[..., nn.Module] | None = None,
+    model_class: Factory | str | None = None,
+    inputs: Any = None,
     max_bytes: int = MAX_BYTES,
 ) -> Model:
     """As `load_model`, with the feature specification, the task, metrics and lineage."""
-    return load_with_schemes(url, storage, model_class=model_class, max_bytes=max_bytes)[0]
+    return load_with_schemes(url, storage, model_class=model_class, inputs=inputs, max_bytes=max_bytes)[0]
 
 
 def load_with_schemes(
     url: str,
     storage: Mapping[str, str] | None = None,
     *,
-    model_class: Callable[..., nn.Module] | None = None,
+    model_class: Factory | str | None = None,
+    inputs: Any = None,
     max_bytes: int = MAX_BYTES,
 ) -> tuple[Model, dict[str, Kept]]:
     """As `load_artifact`, with how each tensor is kept: levels and scales, where it has some."""
     store, path = open_object(url, storage)
     with located(file=store.url_of(path)), advised(_REPAIR):
-        return _parse(store.get(path), model_class, max_bytes)
+        return _parse(store.get(path), Own(model_class, inputs), max_bytes)
 
 
 def parse_artifact(
-    data: bytes, *, model_class: Callable[..., nn.Module] | None = None, max_bytes: int = MAX_BYTES
+    data: bytes, *, model_class: Factory | str | None = None, inputs: Any = None, max_bytes: int = MAX_BYTES
 ) -> Model:
     """As `load_artifact`, from bytes."""
-    return _parse(data, model_class, max_bytes)[0]
+    return _parse(data, Own(model_class, inputs), max_bytes)[0]
 
 
-def _parse(data: bytes, model_class: Callable[..., nn.Module] | None, max_bytes: int) -> tuple[Model, dict[str, Kept]]:
+def _parse(data: bytes, own: Own, max_bytes: int) -> tuple[Model, dict[str, Kept]]:
     parts, about = _open(data)
     try:
         schemes = read_schemes(parts, about, max_bytes)
         tensors = {name: scheme.restore() for name, scheme in schemes.items()}
-        features = read_inputs(parts, about["features"], max_bytes)
+        features = read_inputs(parts, about["features"], max_bytes, own)
         name, options = about["network"], about["options"]
         metrics, lineage = dict(about["metrics"]), dict(about["lineage"])
         task = task_from_json(about)
@@ -154,7 +160,7 @@ def _parse(data: bytes, model_class: Callable[..., nn.Module] | None, max_bytes:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptError(f"the description is not that of an artifact: {error!r}") from error
-    module = _instantiate(name, options, tensors, model_class)
+    module = restore_network(name, options, tensors, own)
     return Model(name, options, features, task, module.eval(), metrics, lineage), schemes
 
 
@@ -206,38 +212,6 @@ def _open(data: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:
     if version != FORMAT:
         raise CorruptError(f"not an artifact: its format is {version!r}")
     return parts, about
-
-
-def _instantiate(
-    name: Any,
-    options: Any,
-    tensors: Mapping[str, torch.Tensor],
-    model_class: Callable[..., nn.Module] | None,
-) -> nn.Module:
-    """Makes the module without memory first, so that options which do not fit the weights cost none."""
-    if model_class is None and name not in NETWORKS:
-        raise UnsupportedVersionError(
-            f"no network is called {name!r}; there are {', '.join(sorted(NETWORKS))}. "
-            "Install a newer mdlake, or pass model_class"
-        )
-
-    def make(device: str) -> nn.Module:
-        try:
-            if model_class is None:
-                return build_network(name, options, device=device)
-            with torch.device(device):
-                return model_class(**options)
-        except (TypeError, RuntimeError) as error:
-            raise InvalidArgumentError(f"the network cannot be made with the options {options}: {error}") from error
-
-    module = make("meta")
-    if model_class is None:
-        resize(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    assign_weights(module, tensors)
-    if any(buffer.is_meta for buffer in module.buffers()):  # buffers that are computed, not stored
-        module = make("cpu")
-        assign_weights(module, tensors)
-    return module
 
 
 def _tensor_report(name: str, scheme: Kept, parts: Mapping[str, memoryview]) -> PartReport:

@@ -22,6 +22,7 @@ from mdlake.models.features import FeatureSpec
 from mdlake.models.inputs import Inputs, inputs_from_json
 from mdlake.models.levels import decode_levels, encode_levels
 from mdlake.models.networks import NETWORKS, build_network
+from mdlake.models.own import LIBRARY, Own
 from mdlake.models.schemes import SCHEMES, Codebook, Kept, Plain, Shape
 from mdlake.weights import encode_weights
 
@@ -91,10 +92,10 @@ def read_schemes(parts: Parts, about: Mapping[str, Any], max_bytes: int) -> dict
         raise CorruptError(f"the description is not that of tensors: {error!r}") from error
 
 
-def read_inputs(parts: Parts, about: Mapping[str, Any], max_bytes: int) -> Inputs:
-    """What the network sees, vocabularies decoded."""
+def read_inputs(parts: Parts, about: Mapping[str, Any], max_bytes: int, own: Own = LIBRARY) -> Inputs:
+    """What the network sees, vocabularies decoded; a user's own must be given."""
     if "numeric" not in about:
-        return inputs_from_json(about)
+        return inputs_from_json(about, own)
     vocabularies = {
         name: decode_array(
             _part(parts, _VOCABULARY + name), _VOCABULARY_TYPES[type_], length=length, max_bytes=max_bytes

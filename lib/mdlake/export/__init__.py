@@ -12,12 +12,10 @@ out are logits. All else that is known of the model is in the metadata, under `m
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from mdlake.artifact import load_with_schemes
 from mdlake.errors import ConflictError, InvalidArgumentError, located
@@ -25,6 +23,7 @@ from mdlake.lake.store import open_object
 from mdlake.lake.url import join_url
 from mdlake.models.batches import Share, Source, ordered_batches, training_batches
 from mdlake.models.bundle import Model
+from mdlake.models.own import Factory
 from mdlake.models.schemes import Kept
 from mdlake.models.shards import open_shards
 
@@ -81,14 +80,15 @@ def export_onnx(
     options: ExportOptions | None = None,
     storage: Mapping[str, str] | None = None,
     *,
-    model_class: Callable[..., nn.Module] | None = None,
+    model_class: Factory | str | None = None,
+    inputs: Any = None,
 ) -> ExportReport:
     """Writes the artifact at `url` as an ONNX file at `target`, atomically, once it has run in ONNX Runtime.
 
     Deterministic: the same artifact, options, shards and packages give the same bytes.
 
     Args:
-        model_class: as for `load_artifact`, for networks that are not registered.
+        model_class, inputs: as for `load_artifact`, for those that are not the library's.
 
     Raises:
         InvalidArgumentError: a package is missing, there is a file at `target`, no weight would be int8 though that was
@@ -101,7 +101,7 @@ def export_onnx(
     with located(file=goal.url_of(name)):
         if goal.exists(name):
             raise InvalidArgumentError(_TAKEN)
-    model, schemes = load_with_schemes(url, storage, model_class=model_class)
+    model, schemes = load_with_schemes(url, storage, model_class=model_class, inputs=inputs)
     with located(file=url):
         proto, weights, activations = _converted(model, schemes, chosen, storage)
     data = proto.SerializeToString(deterministic=True)

@@ -1,7 +1,8 @@
 """Checkpoints of training: after each epoch one file with weights, optimizer state and history.
 
 `epoch-00003.safetensors` is written whole or not at all. Only the newest and the best so far (by score on the
-validation split) are kept. A checkpoint of other options or other data, known by its fingerprint, is
+validation split) are kept. Tensors that workers have in parts are whole in it, so that more or fewer workers, or
+one with the whole network, can go on. A checkpoint of other options or other data, known by its fingerprint, is
 ignored: training starts over rather than continue what was not asked for.
 """
 
@@ -15,6 +16,7 @@ import torch
 from mdlake.errors import CorruptError
 from mdlake.lake.store import Store
 from mdlake.models.metrics import score_of
+from mdlake.models.sharded import gathered, placed
 from mdlake.models.tensors import read_tensors, write_tensors
 from mdlake.models.training import Progress, Trainer
 
@@ -23,10 +25,17 @@ _WEIGHT, _OPTIMIZER = "weight/", "optimizer/"
 
 
 def save_checkpoint(store: Store, folder: str, trainer: Trainer, fingerprint: str) -> None:
-    """Writes the checkpoint of the epoch just done, then removes those that are no longer of use."""
-    progress = trainer.progress
+    """Writes the checkpoint of the epoch just done, then removes those that are no longer of use.
+
+    All workers call it, for what is sharded is gathered from all; the first one writes.
+    """
+    progress, first = trainer.progress, trainer.share.rank == 0
+    if not (first or trainer.sharded):
+        return
     tensors = {_WEIGHT + name: tensor for name, tensor in trainer.network.state_dict().items()}
-    tensors |= _optimizer_tensors(trainer)
+    tensors = gathered(tensors | _optimizer_tensors(trainer), keep=first)
+    if not first:
+        return
     about = {"fingerprint": fingerprint, "epoch": progress.epoch, "history": progress.history}
     write_tensors(store, _path(folder, progress.epoch), tensors, about)
     kept = {progress.epoch, best_epoch(progress.history)}
@@ -39,7 +48,9 @@ def load_checkpoint(store: Store, folder: str, trainer: Trainer, fingerprint: st
         tensors, about = read_tensors(store, path)
         if about.get("fingerprint") != fingerprint:
             continue
-        trainer.network.load_state_dict(_below(tensors, _WEIGHT))
+        current = trainer.network.state_dict()
+        weights = _below(tensors, _WEIGHT)
+        trainer.network.load_state_dict({name: placed(weights[name], current.get(name)) for name in weights})
         _load_optimizer(trainer, _below(tensors, _OPTIMIZER))
         trainer.progress = Progress(epoch, list(about["history"]))
         return True
@@ -93,8 +104,9 @@ def _optimizer_tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 def _load_optimizer(trainer: Trainer, tensors: dict[str, torch.Tensor]) -> None:
     state: dict[int, dict[str, torch.Tensor]] = {}
+    parameters = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
     for name, tensor in tensors.items():
         number, slot = name.split("/")
-        state.setdefault(int(number), {})[slot] = tensor
+        state.setdefault(int(number), {})[slot] = placed(tensor, parameters[int(number)])
     groups = trainer.optimizer.state_dict()["param_groups"]
     trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -13,6 +13,7 @@ from mdlake.errors import CorruptError
 from mdlake.models.features import FeatureSpec
 from mdlake.models.fitting import FeatureOptions, fit_features
 from mdlake.models.images import ImageOptions, ImageSpec, fit_images
+from mdlake.models.own import LIBRARY, Own, OwnInputs
 from mdlake.models.shards import Shards
 
 
@@ -46,19 +47,29 @@ class Inputs(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
-def fit_inputs(shards: Shards, options: FeatureOptions | ImageOptions, spread: Callable[..., Iterable[Any]]) -> Inputs:
-    """What the train split gives. `spread` maps a function over tasks: an engine's `map`, or `map`."""
+def fit_inputs(
+    shards: Shards, options: FeatureOptions | ImageOptions | OwnInputs, spread: Callable[..., Iterable[Any]]
+) -> Inputs:
+    """What the train split gives; a user's own are as they are.
+
+    `spread` maps a function over tasks: an engine's `map`, or `map`.
+    """
+    if isinstance(options, OwnInputs):
+        return options
     fit = fit_images if isinstance(options, ImageOptions) else fit_features
     return fit(shards, options, spread)  # type: ignore[arg-type]
 
 
-def inputs_from_json(data: Mapping[str, Any]) -> Inputs:
+def inputs_from_json(data: Mapping[str, Any], own: Own = LIBRARY) -> Inputs:
     """The inverse of `to_json`.
 
     Raises:
-        CorruptError: it is neither kind.
+        CorruptError: it is of no kind.
+        InvalidArgumentError: they are a user's, and `own` does not have them.
     """
     try:
+        if OwnInputs.kind in data:
+            return own.read_inputs(data)
         return ImageSpec.from_json(data) if ImageSpec.kind in data else FeatureSpec.from_json(data)
     except TypeError as error:
         raise CorruptError(f"these are no inputs of a network: {data!r}") from error

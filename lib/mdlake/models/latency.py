@@ -6,29 +6,27 @@ import time
 from statistics import median
 
 import torch
-
-from mdlake.models.bundle import Model
+from torch import nn
 
 _WARM_UP, _LEAST, _MOST = 3, 11, 101
 _SECONDS = 0.5
 
 
 @torch.no_grad()
-def latency(model: Model, rows: int) -> float:
-    """The median wall time of a forward pass of `rows` made-up rows, in seconds: of 11 passes or, if quick, up to 101.
+def latency(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> float:
+    """The median wall time of a forward pass of these rows, in seconds: of 11 passes or, if quick, up to 101.
 
     What makes tensors of a table is not in it.
     """
-    inputs = model.features.tensors(model.features.made_up(rows))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for _ in range(_WARM_UP):
-            model.module(*inputs)
+            network(*inputs)
         times, begun = list[float](), time.perf_counter()
         while len(times) < _LEAST or (len(times) < _MOST and time.perf_counter() - begun < _SECONDS):
             start = time.perf_counter()
-            model.module(*inputs)
+            network(*inputs)
             times.append(time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)

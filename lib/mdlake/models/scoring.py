@@ -17,6 +17,7 @@ import torch
 from mdlake.lake.store import Store
 from mdlake.models.batches import SCORE
 from mdlake.models.bundle import Model, load_bundle
+from mdlake.models.own import LIBRARY, Own
 from mdlake.models.shards import Shards
 
 _ROWS_AT_ONCE = 8192
@@ -42,10 +43,11 @@ class Loader:
 
     store: Store
     path: str
+    own: Own = LIBRARY
 
     def __call__(self) -> Model:
         torch.set_num_threads(1)
-        return load_bundle(self.store, self.path)
+        return load_bundle(self.store, self.path, self.own)
 
 
 def score_file(model: Model, task: ScoreTask) -> int:

@@ -1,7 +1,9 @@
 """The training loop: one network, on one or many workers, on a CPU or a GPU, exactly repeatable.
 
 Data-parallel by torch's DistributedDataParallel if a process group was set up, which is the caller's part
-(Ray Train, torchrun). Learning rate: linear warm-up, then a cosine (Loshchilov and Hutter, SGDR, 2017);
+(Ray Train, torchrun), or spread over the workers (`mdlake.models.sharded`).
+
+Learning rate: linear warm-up, then a cosine (Loshchilov and Hutter, SGDR, 2017);
 AdamW (Loshchilov and Hutter, 2019), with a decay of its own for embedding tables, whose rare rows Adam moves
 as far as frequent ones. The forward pass runs in bfloat16 on a GPU, and where `precision` says so; the weights, their
 gradients and the loss are float32 always (Micikevicius et al., Mixed Precision Training, 2018).
@@ -29,6 +31,7 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.augment import Augment
 from mdlake.models.batches import Batch, Share, Source, ordered_batches, steps_per_epoch, training_batches
 from mdlake.models.metrics import Measures
+from mdlake.models.sharded import InStep, shard, share_buffers
 from mdlake.models.tasks import Task
 
 _PRECISIONS = ("auto", "float32", "bfloat16")
@@ -79,7 +82,10 @@ class Progress:
 
 @dataclass
 class Trainer:
-    """A network, its optimizer and its data. The hooks around a step may hold weights to a constraint, as a mask."""
+    """A network, its optimizer and its data. The hooks around a step may hold weights to a constraint, as a mask.
+
+    sharded: each of several workers keeps a part of every tensor in place of the whole; a worker alone has the whole.
+    """
 
     network: nn.Module
     train: Source
@@ -90,6 +96,7 @@ class Trainer:
     before_step: Callable[[], None] | None = None
     after_step: Callable[[], None] | None = None
     progress: Progress = field(default_factory=Progress)
+    sharded: bool = False
 
     def __post_init__(self) -> None:
         for name, split in (("train", self.train), ("validation", self.validation)):
@@ -100,12 +107,9 @@ class Trainer:
                 "the stored scores are of images as they are, but training augments them: "
                 "have the teacher asked anew (asked = true under [distill])"
             )
-        self.network.to(self.device)
         self.share = _share()
-        parallel = self.share.world > 1
-        self._model: nn.Module = (
-            DistributedDataParallel(self.network, gradient_as_bucket_view=True) if parallel else self.network
-        )
+        self.sharded = self.sharded and self.share.world > 1
+        self._model = self._spread()
         self.optimizer = torch.optim.AdamW(
             _groups(self.network, self.options), lr=self.options.learning_rate, fused=True
         )
@@ -126,12 +130,33 @@ class Trainer:
 
     def measure(self) -> Measures:
         """The measures of the validation split; each worker does its share, all get the whole."""
-        logits, labels = predict(self.network, ordered_batches(self.validation, self.share), self.device)
+        logits, labels = self._predict()
         if self.share.world > 1:
             parts: list[Any] = [None] * self.share.world
             torch.distributed.all_gather_object(parts, (logits, labels))
             logits, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
         return self.validation.task.measure(logits, labels)
+
+    def _spread(self) -> nn.Module:
+        """What computes the network on all workers."""
+        if self.sharded:
+            shard(self.network, self.device)
+            return self.network
+        self.network.to(self.device)
+        if self.share.world > 1:
+            return DistributedDataParallel(self.network, gradient_as_bucket_view=True)
+        return self.network
+
+    def _predict(self) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and labels of this worker's share of the validation split."""
+        if self.share.world > 1:
+            share_buffers(self.network)
+        if not self.sharded:
+            return predict(self.network, ordered_batches(self.validation, self.share), self.device)
+        batches = InStep(self.validation, self.share)
+        logits, labels = predict(self.network, iter(batches), self.device)
+        own = len(labels) - batches.spare
+        return logits[:own], labels[:own]
 
     def _epoch(self, epoch: int) -> float:
         torch.manual_seed(_seed(self.options.seed, epoch, self.share.rank))
@@ -170,7 +195,7 @@ class Trainer:
             return self._model(*batch.inputs).float()
 
     def _alone(self, wait: bool) -> AbstractContextManager[None]:
-        """While `wait`, gradients are not yet averaged over workers."""
+        """While `wait`, gradients are not yet averaged over workers; sharded ones are at once, to be small."""
         return self._model.no_sync() if wait and isinstance(self._model, DistributedDataParallel) else nullcontext()
 
     def _batches(self, epoch: int) -> Iterator[Batch]:

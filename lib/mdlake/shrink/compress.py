@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 from torch import nn
 
@@ -24,6 +25,8 @@ from mdlake.shrink.layers import LayerReport, bits_of, explain_layers
 from mdlake.shrink.prune import count_nonzero
 from mdlake.shrink.stages import Data, Making
 
+Watch = Callable[[str, list[dict[str, Any]]], None]
+
 
 def compress(
     model: Model,
@@ -33,14 +36,16 @@ def compress(
     *,
     explain: bool = False,
     give_up: float = math.inf,
+    watch: Watch | None = None,
 ) -> list[Candidate]:
     """Runs the stages of each attempt on a copy of the network; what attempts begin with alike is run once.
 
     An artifact holds exactly the network that was measured. The candidates are in the order of the attempts; those
     that after a stage are more than `give_up` below the floor end there, as one. With `explain` each tells of its
-    layers: that measures the network once for each layer and stage.
+    layers: that measures the network once for each layer and stage. `watch` is given, after each epoch, the stages so
+    far in words and the figures of all their epochs.
     """
-    growing = _Growing(model, data, effort, explain, give_up)
+    growing = _Growing(model, data, effort, explain, give_up, watch)
     found = {made.attempt: made for made in growing.candidates(Making(model), (), (), growing.first, attempts)}
     ends = [
         next(attempt[:stop] for stop in range(len(attempt), 0, -1) if attempt[:stop] in found) for attempt in attempts
@@ -55,6 +60,7 @@ class _Growing:
     effort: str
     explain: bool
     give_up: float
+    watch: Watch | None
 
     @cached_property
     def first(self) -> tuple[LayerReport, ...]:
@@ -72,6 +78,7 @@ class _Growing:
         """Of all attempts, which begin with the stages `done`."""
         for stage in dict.fromkeys(attempt[len(done)] for attempt in attempts):
             branch, so_far = copy.deepcopy(making), (*done, stage)
+            branch.watch = partial(self.watch, told(so_far)) if self.watch else None
             stage.run(branch, self.data)
             final, score = _restored(branch, so_far, self.data)
             given_up = score < self.data.floor - self.give_up and so_far not in attempts

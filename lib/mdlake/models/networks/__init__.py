@@ -1,4 +1,5 @@
-"""Architectures by name. An artifact names one of these, or the caller passes a class: no code is loaded.
+"""Architectures by name. A file names one of these, or the caller gives what makes it (`mdlake.models.own`): no code is
+loaded.
 
 To add one: a file with a frozen options dataclass (its fields are what is stored, checked when made) and
 a module that takes it, and an entry below.
@@ -20,6 +21,7 @@ from mdlake.models.networks.mobilenet import MobileNet, MobileNetOptions
 from mdlake.models.networks.resnet import ResNet, ResNetOptions
 from mdlake.models.networks.tabular_ensemble import TabularEnsemble, TabularEnsembleOptions
 from mdlake.models.networks.tabular_mlp import TabularMlp, TabularMlpOptions
+from mdlake.models.own import LIBRARY, Factory, Own
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,19 @@ NETWORKS: dict[str, Network] = {
 }
 
 
-def build_network(name: str, options: Mapping[str, Any], *, device: str | None = None) -> nn.Module:
-    """The untrained network. On the device "meta" it takes no memory, whatever sizes the options name."""
-    if name not in NETWORKS:
+def build_network(name: str, options: Mapping[str, Any], *, device: str | None = None, own: Own = LIBRARY) -> nn.Module:
+    """The untrained network. On the device "meta" it takes no memory, whatever sizes the options name.
+
+    Raises:
+        UnsupportedVersionError: no network has this name.
+        InvalidArgumentError: it is a user's, and `own` does not have it; or the options do not fit.
+    """
+    if factory := own.factory(name):
+        return _build_own(name, factory, options, device)
+    if not isinstance(name, str) or name not in NETWORKS:
         raise UnsupportedVersionError(
             f"no network is called {name!r}; there are {', '.join(sorted(NETWORKS))}. "
-            "Install a newer mdlake, or pass the class yourself"
+            "Install a newer mdlake, or pass model_class"
         )
     try:
         chosen = NETWORKS[name].options(**options)
@@ -54,6 +63,18 @@ def build_network(name: str, options: Mapping[str, Any], *, device: str | None =
         raise InvalidArgumentError(f"these options do not fit the network {name!r}: {error}") from error
     with torch.device(device or "cpu"):
         return NETWORKS[name].module(chosen)
+
+
+def _build_own(name: str, factory: Factory, options: Mapping[str, Any], device: str | None) -> nn.Module:
+    try:
+        with torch.device(device or "cpu"):
+            module = factory(**options)
+    except Exception as error:  # whatever a user's code raises
+        told = f"{type(error).__name__}: {error}"
+        raise InvalidArgumentError(f"the network {name!r} cannot be made with the options {options}: {told}") from error
+    if not isinstance(module, nn.Module):
+        raise InvalidArgumentError(f"the network {name!r} is made as {type(module).__name__}, not as a torch.nn.Module")
+    return module
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""A registered network whose layers were cut or taken apart: its architecture by name, its widths by shapes.
+"""A network whose layers were cut or taken apart: its architecture as it is made, its widths by shapes.
 
 Layers keep their places and what they do. A Linear, Conv2d or BatchNorm takes the widths of its tensors; one whose
 place has tensors `0.weight` and `1.weight` becomes the two layers that `mdlake.shrink.factorize` puts there.
@@ -17,7 +17,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def resize(network: nn.Module, shapes: Shapes) -> nn.Module:
-    """The network, on the device "meta" and changed in place, with parameters and buffers of these shapes.
+    """The network, changed in place, with parameters and buffers of these shapes; the changed ones are on "meta".
 
     What does not fit is left as it is: whoever puts the tensors in says so.
     """

@@ -47,12 +47,16 @@ class Data:
 
 @dataclass
 class Making:
-    """A network on its way: its module, changed in place, which weights stay, how tensors are to be kept."""
+    """A network on its way: its module, changed in place, which weights stay, how tensors are to be kept.
+
+    `watch` is given the figures of all epochs so far after each.
+    """
 
     model: Model
     masks: Masks = field(default_factory=dict)
     schemes: dict[str, Kept] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    watch: Callable[[list[dict[str, Any]]], None] | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -80,10 +84,12 @@ class Making:
             score = score_of(progress.history[-1])
             if keep_best and score > best_score:
                 best, best_score = copy.deepcopy(seen.state_dict()), score
+            if self.watch:
+                self.watch(self._counted(progress.history))
         if keep_best:
             seen.load_state_dict(best)
         seen.eval()
-        self._remember(trainer.progress.history)
+        self.history = self._counted(trainer.progress.history)
 
     def need_whole(self, stage: str) -> None:
         """Refuses a stage that changes the layers after one that chose single weights or their values."""
@@ -92,11 +98,11 @@ class Making:
                 "this stage changes the layers themselves: put it before the others", stage=stage
             )
 
-    def _remember(self, history: list[dict[str, Any]]) -> None:
-        """Epochs, steps and seconds count on from those of earlier stages."""
+    def _counted(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """All figures: epochs, steps and seconds count on from those of earlier stages."""
         last = self.history[-1] if self.history else {}
         counted = ("epoch", "step", "seconds")
-        self.history += [{**row, **{key: row[key] + last.get(key, 0) for key in counted}} for row in history]
+        return self.history + [{**row, **{key: row[key] + last.get(key, 0) for key in counted}} for row in history]
 
 
 class Stage(Protocol):
