@@ -7,12 +7,13 @@ identity when gradients flow back. The scales follow the weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
+from mdlake.models.schemes import Kept
 from mdlake.shrink.quantize import quantize_linear
 
 _REFRESH_STEPS = 16  # scales are searched anew this often: weights move little in so few steps
@@ -46,6 +47,26 @@ class FakeQuantized(nn.Module):
                 scale = torch.from_numpy(quantize_linear(weight, self._bits[name], self._granularity).scale)
                 shape = (-1, *[1] * (weight.dim() - 1)) if len(scale) > 1 else ()
                 self._scales[name] = scale.reshape(shape).to(weight.device)
+
+
+class RoundingAware(nn.Module):
+    """Answers as `network` would with the parameters of these names rounded; trains the network it wraps."""
+
+    def __init__(self, network: nn.Module, names: Iterable[str], rounder: Callable[[torch.Tensor], Kept]) -> None:
+        super().__init__()
+        self.network = network
+        self._names, self._rounder = set(names), rounder
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        weights = {
+            name: weight + self._change(weight) if name in self._names else weight
+            for name, weight in self.network.named_parameters()
+        }
+        return functional_call(self.network, weights, inputs)
+
+    @torch.no_grad()
+    def _change(self, weight: torch.Tensor) -> torch.Tensor:
+        return self._rounder(weight).restore().to(weight) - weight
 
 
 def straight_through(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:

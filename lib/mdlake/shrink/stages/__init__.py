@@ -6,7 +6,8 @@ cut        channels and neurons go: fewer multiplications
 factorize  layers become two of low rank
 codebook   weights share a few values, which are trained
 linear     weights become few-bit integers, how few is searched
-rate       the same without training: levels by what they cost in loss and in bits
+round      the same by one rule for all: nearest, GPTQ, binary, ternary
+rate       without training: levels by what they cost in loss and in bits
 """
 
 from typing import Any
@@ -18,10 +19,23 @@ from mdlake.shrink.stages.linear import FewBits
 from mdlake.shrink.stages.making import Data, Making, Stage
 from mdlake.shrink.stages.prune import Prune
 from mdlake.shrink.stages.rate import RoundByRate
+from mdlake.shrink.stages.rounding import Round
 
 STAGES: dict[str, type[Any]] = {
-    stage.use: stage for stage in (Prune, Cut, Factorize, ShareValues, FewBits, RoundByRate)
+    stage.use: stage for stage in (Prune, Cut, Factorize, ShareValues, FewBits, Round, RoundByRate)
 }
 """By what recipes call them; each a `Stage`."""
 
-__all__ = ["STAGES", "Cut", "Data", "Factorize", "FewBits", "Making", "Prune", "RoundByRate", "ShareValues", "Stage"]
+__all__ = [
+    "STAGES",
+    "Cut",
+    "Data",
+    "Factorize",
+    "FewBits",
+    "Making",
+    "Prune",
+    "Round",
+    "RoundByRate",
+    "ShareValues",
+    "Stage",
+]
