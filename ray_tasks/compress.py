@@ -136,7 +136,8 @@ def plan_search(options: CompressOptions) -> Plan:
     name, step, place = (DISTILLED, "distill", store) if recipe.student else (TEACHER, "train", options.teacher_store)
     own = (recipe.student or recipe.teacher).own
     student = need_record(place, f"checkpoints/{name}/record.json", step)
-    taught, steps = taught_by(options.teacher_store, recipe), recipe.compress
+    outputs_only = replace(recipe, distill=replace(recipe.distill, features=None))  # layers may go
+    taught, steps = taught_by(options.teacher_store, outputs_only), recipe.compress
     if options.max_drop >= 0:
         steps = replace(steps, max_drop=options.max_drop)
     steps = replace(steps, training=replace(steps.training, seed=options.seed))

@@ -94,7 +94,7 @@ class Taught:
 
 def taught_by(store: Store, recipe: Recipe) -> Taught:
     """As the recipe wants it. `inputs` name, for a fingerprint, what it rests on."""
-    if not recipe.distill.soft:
+    if not recipe.distill.soft and not recipe.distill.features:
         return Taught(DistillLoss(recipe.distill), None, {})
     if recipe.distill.asked:
         teacher = need_record(store, "checkpoints/teacher/record.json", "train")

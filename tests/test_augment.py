@@ -13,6 +13,7 @@ from test_images import TRAINING, model, source
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.augment import Augment
+from mdlake.models.batches import ordered_batches
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss
 from mdlake.shrink.distill import DistillLoss, DistillOptions
 
@@ -123,3 +124,30 @@ def test_other_losses_of_distillation_are_an_option(tmp_path: Path, kind: str) -
     assert last.history[-1]["accuracy"] > 0.8  # chance is a third
     with pytest.raises(InvalidArgumentError, match="one of soft, hard, decoupled"):
         replace(options, kind="softer")
+
+
+@pytest.mark.parametrize("kind", ["attention", "relation", "hint"])
+def test_inner_layers_are_compared_where_the_recipe_says_so(tmp_path: Path, kind: str) -> None:
+    """The student's features come near the teacher's, and a student that has none to compare is told so."""
+    train, validation = source(tmp_path / "train", 300), source(tmp_path / "validation", 100, 1)
+    teacher = model().module
+    names = [name for name, layer in teacher.named_modules() if isinstance(layer, torch.nn.Conv2d)]
+    options = {"kind": kind, "pairs": [[name, name] for name in names], "weight": 10.0}
+    apart = []
+    for weight in (1e-6, 10.0):
+        loss = DistillLoss(DistillOptions(soft=0.0, asked=True, features={**options, "weight": weight}), teacher)  # type: ignore[arg-type]
+        student = model(2)
+        trainer = Trainer(student.module, train, validation, TRAINING, loss)
+        list(trainer.run())
+        images = next(iter(ordered_batches(validation))).inputs
+        for network in (student.module, teacher):
+            network(*images)
+        apart.append(float(loss._pairs[0].loss().detach()) / weight)
+    assert apart[1] < 0.7 * apart[0]
+    with pytest.raises(InvalidArgumentError, match=r"the network has no submodules \['nix'\]; it has"):
+        wrong = DistillOptions(asked=True, features={**options, "pairs": [["nix", names[0]]]})  # type: ignore[arg-type]
+        Trainer(model().module, train, validation, TRAINING, DistillLoss(wrong, teacher))
+    with pytest.raises(InvalidArgumentError, match="set asked = true"):
+        DistillOptions(features=options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="compared by hint, attention, relation"):
+        DistillOptions(asked=True, features={**options, "kind": "looks"})  # type: ignore[arg-type]

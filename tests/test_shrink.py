@@ -333,7 +333,7 @@ def test_an_empty_split_is_refused(sources: tuple[Source, Source], tmp_path: Pat
     ("stages", "message"),
     [
         ([], "at least one stage"),
-        ([{"use": "shrink"}], "a stage uses one of prune, cut, factorize, codebook, linear, rate, not 'shrink'"),
+        ([{"use": "shrink"}], "a stage uses one of prune, cut, factorize, codebook, linear, round, rate, not 'shrink'"),
         ([{"use": "prune", "share": 1}], "stage 'prune': these are not its options"),
         ([{"use": "prune", "sparsity": 1.0}], "stage 'prune': sparsity is a share"),
         ([{"use": "codebook", "entries": [4, 128]}], "from 1 to 127 entries, not 128"),

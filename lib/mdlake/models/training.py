@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +38,13 @@ _PRECISIONS = ("auto", "float32", "bfloat16")
 _CHECK_STEPS = 32  # asking a GPU for a number waits for it
 
 Loss = Callable[[Task, torch.Tensor, Batch], torch.Tensor]
+
+
+@runtime_checkable
+class Attached(Protocol):
+    """A loss that looks into the network: it is given it before training."""
+
+    def attach(self, network: nn.Module) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,8 @@ class Trainer:
                 "the stored scores are of images as they are, but training augments them: "
                 "have the teacher asked anew (asked = true under [distill])"
             )
+        if isinstance(self.loss, Attached):
+            self.loss.attach(self.network)
         self.share = _share()
         self.sharded = self.sharded and self.share.world > 1
         self._model = self._spread()

@@ -7,6 +7,7 @@ the temperature changes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,7 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
 from mdlake.models.scoring import Loader
 from mdlake.models.tasks import Task
+from mdlake.shrink.distill_features import FeatureOptions, WatchedPairs
 from mdlake.shrink.distill_losses import decoupled_loss, hard_label_loss
 
 _KINDS = ("soft", "hard", "decoupled")
@@ -29,6 +31,7 @@ class DistillOptions:
     kind: "soft" labels, "hard" ones (the class that the teacher decides for), or "decoupled": see
     `mdlake.shrink.distill_losses`. The last has the weights `target` and `others` of its two parts. asked: the teacher
     is asked anew for each batch, which images that are augmented need; else its scores are read beside the shards.
+    features: what inner layers see is compared as well; only while a student is trained whole.
     """
 
     temperature: float = 2.0
@@ -37,8 +40,13 @@ class DistillOptions:
     target: float = 1.0
     others: float = 8.0
     asked: bool = False
+    features: FeatureOptions | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.features, Mapping):  # as recipes have it
+            object.__setattr__(self, "features", FeatureOptions(**self.features))
+        if self.features and not self.asked:
+            raise InvalidArgumentError("features are those of a teacher that is asked: set asked = true")
         if self.kind not in _KINDS:
             raise InvalidArgumentError(f"a kind of distillation is one of {', '.join(_KINDS)}, not {self.kind!r}")
         if self.temperature <= 0 or not 0 <= self.soft <= 1:
@@ -57,7 +65,7 @@ class DistillLoss:
     teacher: nn.Module | Loader | None = None
 
     def __call__(self, task: Task, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        if not self.options.soft:
+        if not self.options.soft and not self._pairs:
             return task.loss(logits, batch.labels)
         scores = batch.scores
         if scores is None and self._asked is not None:
@@ -69,9 +77,19 @@ class DistillLoss:
                 f"the teacher has {list(scores.shape[1:])} outputs a row, the student {list(logits.shape[1:])}: "
                 f"both need one for each of the task's {task.outputs} classes"
             )
-        return self.options.soft * self._taught(task, logits, scores, batch.labels) + (
-            1 - self.options.soft
-        ) * task.loss(logits, batch.labels)
+        soft = self.options.soft
+        loss = soft * self._taught(task, logits, scores, batch.labels) + (1 - soft) * task.loss(logits, batch.labels)
+        return loss + self._pairs[0].loss() if self._pairs else loss
+
+    def attach(self, network: nn.Module) -> None:
+        """Called with the student before it is trained."""
+        if self.options.features and self._asked is not None:
+            self._pairs[:] = [WatchedPairs(self.options.features, network, self._asked)]
+
+    @cached_property
+    def _pairs(self) -> list[WatchedPairs]:
+        """What is watched, if anything is."""
+        return []
 
     @cached_property
     def _asked(self) -> nn.Module | None:

@@ -66,16 +66,29 @@ def relational_loss(
 def watch_features(network: nn.Module, names: Iterable[str]) -> Iterator[dict[str, torch.Tensor]]:
     """While the block runs, what each of these submodules last gave is in the dict, by its name."""
     seen: dict[str, torch.Tensor] = {}
-    modules = dict(network.named_modules())
-    wanted = list(names)
-    if unknown := sorted(set(wanted) - set(modules)):
-        raise InvalidArgumentError(f"the network has no submodules {unknown}; it has {sorted(modules)[1:]}")
-    handles = [_watch(modules[name], name, seen) for name in wanted]
+    handles = _watch_all(network, names, seen)
     try:
         yield seen
     finally:
         for handle in handles:
             handle.remove()
+
+
+def catch_features(network: nn.Module, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """The same for as long as the network is there."""
+    seen: dict[str, torch.Tensor] = {}
+    _watch_all(network, names, seen)
+    return seen
+
+
+def _watch_all(
+    network: nn.Module, names: Iterable[str], seen: dict[str, torch.Tensor]
+) -> list[torch.utils.hooks.RemovableHandle]:
+    modules = dict(network.named_modules())
+    wanted = list(names)
+    if unknown := sorted(set(wanted) - set(modules)):
+        raise InvalidArgumentError(f"the network has no submodules {unknown}; it has {sorted(modules)[1:]}")
+    return [_watch(modules[name], name, seen) for name in wanted]
 
 
 def _watch(module: nn.Module, name: str, seen: dict[str, torch.Tensor]) -> torch.utils.hooks.RemovableHandle:
