@@ -3,6 +3,8 @@
 distill          a student learns from a teacher's outputs
 distill_losses   what the outputs of both may be compared by: soft labels, decoupled
 feature_losses   the same for what inner layers see: hints, attention, relations
+distill_features inner layers of both compared while a student is trained
+data_free        a student without any data: a generator looks for what it does not know yet
 prune            weights that matter least become zero, at once or while training, and may come back meanwhile
 structured       channels and neurons go, with all that hangs on them: the module really shrinks
 factorize        layers become two smaller ones of low rank
