@@ -18,6 +18,7 @@ from mdlake.models.images import ImageOptions
 from mdlake.models.inputs import Inputs
 from mdlake.models.own import Own, OwnInputs, is_path
 from mdlake.models.tasks import Task, task_of
+from mdlake.models.tokens import TokenSpec
 from mdlake.models.training import TrainingOptions
 from mdlake.shrink.attempts import CompressOptions
 from mdlake.shrink.distill import DistillOptions
@@ -31,8 +32,8 @@ class NetworkPlan:
     """A network, what it sees, how it is trained.
 
     `network` is a name of the registry or the import path of a user's own, `package.module:factory`. It sees numeric
-    columns and categories with their embedding widths or, with `image`, images or, with `inputs`, what a user's own
-    object at that import path makes of columns.
+    columns and categories with their embedding widths or, with `image`, images or, with `tokens`, sequences of ids or,
+    with `inputs`, what a user's own object at that import path makes of columns.
     """
 
     network: str
@@ -40,6 +41,7 @@ class NetworkPlan:
     categories: Mapping[str, int] = field(default_factory=dict)
     max_categories: int = 1 << 16
     image: ImageOptions | None = None
+    tokens: TokenSpec | None = None
     inputs: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingOptions = field(default_factory=TrainingOptions)
@@ -47,14 +49,17 @@ class NetworkPlan:
     def __post_init__(self) -> None:
         if self.inputs and not is_path(self.inputs):
             raise InvalidArgumentError(f"inputs are an import path, package.module:name, not {self.inputs!r}")
-        if self.inputs and (self.image or self.numeric or self.categories):
-            raise InvalidArgumentError("a network sees its own inputs, or an image, or columns: leave the others out")
+        given = (self.inputs, self.image, self.tokens, self.numeric or self.categories)
+        if sum(map(bool, given)) > 1:
+            raise InvalidArgumentError(
+                "a network sees its own inputs, or an image, or tokens, or columns: leave the others out"
+            )
 
     @property
-    def seen(self) -> FeatureOptions | ImageOptions | OwnInputs:
+    def seen(self) -> FeatureOptions | ImageOptions | TokenSpec | OwnInputs:
         if self.inputs:
             return OwnInputs(self.inputs)
-        return self.image or FeatureOptions(self.numeric, tuple(self.categories), self.max_categories)
+        return self.image or self.tokens or FeatureOptions(self.numeric, tuple(self.categories), self.max_categories)
 
     @property
     def own(self) -> Own:
@@ -63,6 +68,8 @@ class NetworkPlan:
 
     def network_options(self, spec: Inputs) -> dict[str, Any]:
         """The options of the network for what was fitted, ready for JSON."""
+        if isinstance(spec, TokenSpec):
+            return {"vocabulary": spec.vocabulary, "length": spec.length, **self.options}
         if not isinstance(spec, FeatureSpec):
             return dict(self.options)
         return {
@@ -125,6 +132,8 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
 def _network(table: Mapping[str, Any], place: str) -> NetworkPlan:
     values = dict(table)
     values["numeric"] = tuple(values.get("numeric", ()))
+    if "tokens" in values:
+        values["tokens"] = _fill(TokenSpec, values["tokens"], f"{place}.tokens")
     if "image" in values:
         values["image"] = _fill(ImageOptions, values["image"], f"{place}.image")
     values["training"] = _fill(TrainingOptions, values.get("training", {}), f"{place}.training")

@@ -15,6 +15,7 @@ from mdlake.models.fitting import FeatureOptions, fit_features
 from mdlake.models.images import ImageOptions, ImageSpec, fit_images
 from mdlake.models.own import LIBRARY, Own, OwnInputs
 from mdlake.models.shards import Shards
+from mdlake.models.tokens import TokenSpec
 
 
 class Inputs(Protocol):
@@ -48,13 +49,13 @@ class Inputs(Protocol):
 
 
 def fit_inputs(
-    shards: Shards, options: FeatureOptions | ImageOptions | OwnInputs, spread: Callable[..., Iterable[Any]]
+    shards: Shards, options: FeatureOptions | ImageOptions | TokenSpec | OwnInputs, spread: Callable[..., Iterable[Any]]
 ) -> Inputs:
-    """What the train split gives; a user's own are as they are.
+    """What the train split gives; token sequences and a user's own are as they are.
 
     `spread` maps a function over tasks: an engine's `map`, or `map`.
     """
-    if isinstance(options, OwnInputs):
+    if isinstance(options, OwnInputs | TokenSpec):
         return options
     fit = fit_images if isinstance(options, ImageOptions) else fit_features
     return fit(shards, options, spread)  # type: ignore[arg-type]
@@ -70,6 +71,8 @@ def inputs_from_json(data: Mapping[str, Any], own: Own = LIBRARY) -> Inputs:
     try:
         if OwnInputs.kind in data:
             return own.read_inputs(data)
+        if TokenSpec.kind in data:
+            return TokenSpec.from_json(data)
         return ImageSpec.from_json(data) if ImageSpec.kind in data else FeatureSpec.from_json(data)
     except TypeError as error:
         raise CorruptError(f"these are no inputs of a network: {data!r}") from error

@@ -16,6 +16,7 @@ from torch import nn
 
 from mdlake.errors import InvalidArgumentError, UnsupportedVersionError
 from mdlake.models.networks.convnet import ConvNet, ConvNetOptions
+from mdlake.models.networks.encoder import Encoder, EncoderOptions
 from mdlake.models.networks.lenet import LeNet5, LeNet5Options, Perceptron, PerceptronOptions
 from mdlake.models.networks.mobilenet import MobileNet, MobileNetOptions
 from mdlake.models.networks.resnet import ResNet, ResNetOptions
@@ -34,6 +35,7 @@ class Network:
 
 NETWORKS: dict[str, Network] = {
     "convnet": Network(ConvNetOptions, ConvNet),
+    "encoder": Network(EncoderOptions, Encoder),
     "lenet_5": Network(LeNet5Options, LeNet5),
     "mobilenet": Network(MobileNetOptions, MobileNet),
     "perceptron": Network(PerceptronOptions, Perceptron),
