@@ -42,6 +42,8 @@ def test_parameters_and_outputs(name: str, options: dict, shape: tuple[int, ...]
         ("resnet", {"blocks": 1 << 20}),
         ("resnet", {"widths": [16, -1]}),
         ("mobilenet", {"first": 1 << 40}),
+        ("encoder", {"vocabulary": 10}),
+        ("encoder", {"vocabulary": 10, "length": 4, "layers": 1 << 20}),
     ],
 )
 def test_options_that_make_no_network_are_refused(name: str, options: dict) -> None:

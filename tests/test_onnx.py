@@ -30,6 +30,7 @@ from mdlake.models.images import ImageSpec
 from mdlake.models.networks import NETWORKS, build_network
 from mdlake.models.schemes import Codebook, Kept, Linear
 from mdlake.models.tasks import ClassTask
+from mdlake.models.tokens import TokenSpec
 from mdlake.shrink.factorize.network import factorize
 from mdlake.shrink.factorize.ranks import by_weights
 from mdlake.shrink.quantize import quantize_all
@@ -48,6 +49,7 @@ IMAGES: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
     "perceptron": ({"inputs": 32, "hidden": [12, 8]}, (2, 4, 4)),
     "resnet": ({"channels": 2, "widths": [4, 6], "blocks": 1}, (2, 8, 8)),
 }
+TOKENS = {"vocabulary": 9, "length": 5, "width": 8, "heads": 2, "layers": 1, "hidden": 12, "outputs": CLASSES}
 TABULAR = {"tabular_ensemble": {"members": 3}, "tabular_mlp": {"category_dropout": 0.1}}
 
 
@@ -81,6 +83,9 @@ def model_called(name: str, features: FeatureSpec) -> Model:
     if name in TABULAR:
         options = {**network_options(features), **TABULAR[name]}
         return Model(name, options, features, TASK, build_network(name, options).eval(), metrics, lineage)
+    if name == "encoder":
+        module, seen = build_network(name, TOKENS).eval(), TokenSpec("ids", 5, 9)
+        return Model(name, TOKENS, seen, ClassTask("label", CLASSES), module, metrics, lineage)
     options, shape = {**IMAGES[name][0], "outputs": CLASSES}, IMAGES[name][1]
     module = build_network(name, options).eval()
     for norm in module.modules():
@@ -220,8 +225,8 @@ def test_int8_levels_are_those_of_the_artifact(
         assert levels.dtype == np.int8 and np.array_equal(levels, scheme.levels)
         assert weight not in values
     assert "BatchNormalization" not in operators(proto)
-    for rows in (1, 6):
-        np.testing.assert_allclose(*run(proto, model, rows), atol=1e-4)
+    for rows in (1, 6):  # ONNX Runtime rounds what goes into matrix products of three dimensions itself
+        np.testing.assert_allclose(*run(proto, model, rows), atol=1e-3 if name == "encoder" else 1e-4)
 
 
 def test_a_normalisation_that_turns_signs_stays_a_node(tmp_path: Path, features: FeatureSpec) -> None:
