@@ -28,6 +28,7 @@ from bench import cifar, mnist
 from bench.machine import machine
 from bench.model_peers import DENSE, SPARSE, Packed, Weights, missing
 from mdlake.artifact import load_artifact
+from mdlake.export import ExportOptions, export_onnx
 from mdlake.lake.store import open_store
 from mdlake.models.batches import Source, ordered_batches
 from mdlake.models.bundle import Model, load_bundle
@@ -56,6 +57,7 @@ CASES = {  # whose teacher they use: their own, if none is named
     "mnist_convnet_low_rank": _TEACHER,
     "cifar_mobilenet": "",
 }
+_INT8 = ("cifar_mobilenet",)
 _QUICK = 5
 _LOST = 0.002
 
@@ -149,6 +151,8 @@ def run(
 
     for name, found in measured.items():
         yield row("mdlake" if name == "artifact" else name, found["bytes"], found["accuracy"], name)
+    if case in _INT8:
+        yield row("mdlake, as ONNX with int8 weights and activations", *int8_onnx(lake, shards))
     for name, model, peers in ((whole, dense, DENSE), ("artifact", ours, SPARSE)):
         floor = accuracy(model, splits["validation"]) - _LOST * (model is dense)
         for peer, pack in peers.items():
@@ -171,6 +175,15 @@ def teacher_of(case: str, seed: int, shards: Path, build: Path, options: argpars
     train(TrainOptions(**given, workers=1))
     score(ScoreOptions(**given, workers=1))
     return lake
+
+
+def int8_onnx(lake: Path, shards: Path) -> tuple[int, float]:
+    """Bytes of the artifact as an ONNX file of 8 bits throughout, and its accuracy on the test split in ONNX Runtime."""
+    target = lake / "artifacts" / "int8.onnx"
+    target.unlink(missing_ok=True)
+    report = export_onnx(str(lake / ARTIFACT), str(target), ExportOptions(int8=True, shards=str(shards), split="test"))
+    assert report.comparison.onnx is not None and report.activations
+    return report.bytes, report.comparison.onnx.accuracy
 
 
 def smallest(found: Iterator[Packed], model: Model, validation: Source, floor: float) -> Packed | None:
@@ -239,7 +252,7 @@ def show_distilled(rows: list[Row], console: Console) -> None:
 
 def _kind(row: Row) -> str:
     """The codec without the step or the bits that were best for this seed."""
-    return row.codec.split(" qp ")[0].split(" int")[0]
+    return re.sub(r" (qp -?\d+|int\d|fp32|bf16)(?=, of )", "", row.codec)
 
 
 def _recipe(case: str, build: Path, quick: bool) -> Path:
