@@ -178,7 +178,7 @@ def teacher_of(case: str, seed: int, shards: Path, build: Path, options: argpars
 
 
 def int8_onnx(lake: Path, shards: Path) -> tuple[int, float]:
-    """Bytes of the artifact as an ONNX file of 8 bits throughout, and its accuracy on the test split in ONNX Runtime."""
+    """Bytes of the artifact as an ONNX file of 8 bits throughout, and its accuracy on the test split when run."""
     target = lake / "artifacts" / "int8.onnx"
     target.unlink(missing_ok=True)
     report = export_onnx(str(lake / ARTIFACT), str(target), ExportOptions(int8=True, shards=str(shards), split="test"))
