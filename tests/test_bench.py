@@ -2,17 +2,23 @@
 
 import math
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
 
 from bench.compare import MeasurementError, differences
 from bench.goals import best_peer, geometric_mean, goals, means
 from bench.measure import Figure
 from bench.peers import CODECS, PEERS, missing
 from bench.tables import chosen
+from mdlake.artifact import load_artifact
+from mdlake.models.images import ImageSpec
+from mdlake.models.networks import count_parameters
 
 ROWS = 2500
+RESULTS = Path(__file__).parents[1] / "bench" / "results"
 
 
 def table() -> pa.Table:
@@ -81,3 +87,14 @@ def test_names_are_chosen_by_their_beginning():
     assert chosen("par,mdlake fast", CODECS)[0] == "mdlake fast"
     with pytest.raises(SystemExit):
         chosen("parquet,nothing", CODECS)
+
+
+@pytest.mark.parametrize(("name", "parameters", "bound"), [("lenet_300_100", 266_610, 220), ("lenet_5", 431_080, 350)])
+def test_the_kept_networks_load_and_are_as_small_as_said(name: str, parameters: int, bound: int) -> None:
+    """What anyone who doubts the figures would do: load the file, count, give it an image of 28 x 28 pixels."""
+    path = RESULTS / "models" / f"{name}.safetensors"
+    model = load_artifact(str(path))
+    assert count_parameters(model.module) == parameters
+    assert 4 * parameters / path.stat().st_size > bound
+    assert model.features == ImageSpec("image", (1, 28, 28))
+    assert model.module(torch.rand(2, 1, 28, 28)).shape == (2, 10)
