@@ -17,6 +17,8 @@ from torch.func import functional_call, grad, vmap
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
 
+_ROWS, _HELD = 64, 1 << 26  # rows at once, and numbers in their gradients
+
 RowsLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Logits and labels of some rows -> their mean loss, a scalar."""
 
@@ -49,7 +51,10 @@ def mean_gradients(network: nn.Module, batches: Iterable[Batch], loss: RowsLoss)
 
 
 def diagonal_fisher(network: nn.Module, batches: Iterable[Batch], loss: RowsLoss) -> dict[str, torch.Tensor]:
-    """The mean over rows of (dL/dw)^2, by parameter name: a stand-in for the diagonal of the Hessian."""
+    """The mean over rows of (dL/dw)^2, by parameter name: a stand-in for the diagonal of the Hessian.
+
+    Gradients of single rows are held for a few rows at once: at most 256 MB, or one row's if that is more.
+    """
     parameters = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
     buffers = dict(network.named_buffers())
 
@@ -58,12 +63,14 @@ def diagonal_fisher(network: nn.Module, batches: Iterable[Batch], loss: RowsLoss
         return loss(logits, label.unsqueeze(0))
 
     totals, rows = {name: torch.zeros_like(p) for name, p in parameters.items()}, 0
+    at_once = max(1, min(_ROWS, _HELD // max(1, sum(p.numel() for p in parameters.values()))))
     with evaluating(network):
         for batch in batches:
             axes = (None, 0, *[0] * len(batch.inputs))
-            found = vmap(grad(row_loss), axes, chunk_size=64)(parameters, batch.labels, *batch.inputs)
-            for name, gradient in found.items():
-                totals[name] += gradient.square().sum(0)
+            for part in batch.parts(max(1, -(-len(batch.labels) // at_once))):
+                found = vmap(grad(row_loss), axes)(parameters, part.labels, *part.inputs)
+                for name, gradient in found.items():
+                    totals[name] += gradient.square_().sum(0)
             rows += len(batch.labels)
     return {name: total / _counted(rows) for name, total in totals.items()}
 
