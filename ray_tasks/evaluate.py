@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from mdlake.artifact import load_artifact
+from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
-from mdlake.models.batches import Source, ordered_batches
+from mdlake.models.batches import Batch, Source, ordered_batches
 from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.latency import latency
 from mdlake.models.metrics import score_of
@@ -122,6 +123,9 @@ def run_evaluation(task: EvaluateTask) -> dict[str, Any]:
     torch.set_num_threads(1)
     model = _load(task)
     source = Source(task.shards, model.features, model.task)
+    first = next(ordered_batches(source), None)
+    if first is None:
+        raise InvalidArgumentError("no row of the test split has a label", url=task.shards.store.url)
     measured = model.task.measure(*predict(model.module, ordered_batches(source)))
     return {
         "model": task.name.replace("_", " "),
@@ -131,16 +135,15 @@ def run_evaluation(task: EvaluateTask) -> dict[str, Any]:
         "bits": task.bits,
         "bytes": task.bytes,
         "split": "test",
-        "macs": macs(model.module, _rows(source, 1)),
-        **{name: round(1e3 * latency(model.module, _rows(source, count)), 4) for name, count in _TIMES.items()},
+        "macs": macs(model.module, _rows(first, 1)),
+        **{name: round(1e3 * latency(model.module, _rows(first, count)), 4) for name, count in _TIMES.items()},
         **{key: value for key, value in asdict(measured).items() if key in ("auc", "accuracy")},
     }
 
 
-def _rows(source: Source, count: int) -> tuple[torch.Tensor, ...]:
-    """So many rows of the split, over and over if it has fewer."""
-    first = next(ordered_batches(source)).inputs
-    return tuple(tensor[torch.arange(count) % len(tensor)] for tensor in first)
+def _rows(batch: Batch, count: int) -> tuple[torch.Tensor, ...]:
+    """So many rows of the batch, over and over if it has fewer."""
+    return tuple(tensor[torch.arange(count) % len(tensor)] for tensor in batch.inputs)
 
 
 def _load(task: EvaluateTask) -> Model:

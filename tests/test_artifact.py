@@ -34,8 +34,6 @@ from tests.make_golden_artifact import GOLDEN
 from tests.make_golden_artifact import network as golden_network
 from tests.tiny_models import FEATURES, delays, model_of, shards_of, write_split
 
-RESULTS = Path(__file__).parents[1] / "bench" / "results" / "models"
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
@@ -312,17 +310,3 @@ def test_golden_artifacts_still_decode(folder: Path) -> None:
     given, schemes = golden_network()
     assert (found.features, found.task, found.metrics) == (given.features, given.task, given.metrics)
     assert all(torch.equal(expected[name], scheme.restore()) for name, scheme in schemes.items())
-
-
-@pytest.mark.parametrize(
-    ("name", "network", "parameters", "ratio"),
-    [("lenet_300_100", "perceptron", 266_610, 250), ("lenet_5", "lenet_5", 431_080, 360)],
-)
-def test_the_best_lenets_load_and_are_as_small_as_told(name: str, network: str, parameters: int, ratio: float) -> None:
-    """The files of the README's figures: float32 bytes over all bytes of the file."""
-    path = RESULTS / f"{name}.safetensors"
-    found = load_artifact(str(path))
-    assert found.network == network and found.features.columns == ["image"]
-    assert sum(p.numel() for p in found.module.parameters()) == parameters
-    assert 4 * parameters / path.stat().st_size > ratio
-    assert found.module(torch.rand(3, 1, 28, 28)).shape == (3, 10)

@@ -21,7 +21,7 @@ from mdlake.artifact import load_with_schemes
 from mdlake.errors import ConflictError, InvalidArgumentError, located
 from mdlake.lake.store import open_object
 from mdlake.lake.url import join_url
-from mdlake.models.batches import Share, Source, ordered_batches, training_batches
+from mdlake.models.batches import Source, ordered_batches, sample
 from mdlake.models.bundle import Model
 from mdlake.models.own import Factory
 from mdlake.models.schemes import Kept
@@ -142,12 +142,8 @@ def _calibrated(model: Model, shards: str, storage: Mapping[str, str] | None) ->
     """Ranges of the inputs of layers over some rows of the train split, by the layers' weights."""
     from mdlake.shrink.quantize.activations import ActivationOptions, quantize_activations
 
-    source = _source(model, shards, _TRAIN, storage)
-    rows = _CALIBRATION_ROWS * _CALIBRATION_BATCHES
-    sample = training_batches(
-        source, Share(), batch_size=_CALIBRATION_ROWS, steps=_CALIBRATION_BATCHES, seed=0, epoch=0, buffer_rows=rows
-    )
-    return quantize_activations(copy.deepcopy(model.module), list(sample), ActivationOptions())
+    rows = sample(_source(model, shards, _TRAIN, storage), _CALIBRATION_BATCHES, 0, _CALIBRATION_ROWS)
+    return quantize_activations(copy.deepcopy(model.module), rows, ActivationOptions())
 
 
 def _compared(model: Model, data: bytes, options: ExportOptions, storage: Mapping[str, str] | None) -> Comparison:

@@ -134,6 +134,12 @@ def training_batches(
         left = [column[size:] for column in left]
 
 
+def sample(source: Source, batches: int, seed: int, size: int = 1024) -> list[Batch]:
+    """So many batches of the split, chosen by the seed."""
+    rows = size * batches
+    return list(training_batches(source, Share(), batch_size=size, steps=batches, seed=seed, epoch=0, buffer_rows=rows))
+
+
 def ordered_batches(source: Source, share: Share | None = None) -> Iterator[Batch]:
     """Every labelled row of this worker's units once, in file order, a unit at a time."""
     share = share or Share()

@@ -63,6 +63,11 @@ class _Growing:
     watch: Watch | None
 
     @cached_property
+    def score(self) -> float:
+        """Of the network before any stage."""
+        return self.data.measure(self.model.module)
+
+    @cached_property
     def first(self) -> tuple[LayerReport, ...]:
         """The layers before any stage."""
         return self._layers("dense", Making(self.model), self.model.module)
@@ -81,15 +86,15 @@ class _Growing:
             branch.watch = partial(self.watch, told(so_far)) if self.watch else None
             stage.run(branch, self.data)
             final, score = _restored(branch, so_far, self.data)
-            given_up = score < self.data.floor - self.give_up and so_far not in attempts
-            ends = so_far in attempts or given_up
-            encoded = artifact_bytes(final, branch.schemes, self.effort if so_far in attempts else "fast")
+            whole = so_far in attempts
+            given_up = not whole and score < self.data.floor - self.give_up
+            encoded = artifact_bytes(final, branch.schemes, self.effort if whole else "fast")
             nonzero, bits = count_nonzero(final.module), _mean_bits(final, branch.schemes)
             so_far_told = (*reports, StageReport(str(stage), len(encoded), score, nonzero, bits))
             in_layers = (*layers, *self._layers(str(stage), branch, final.module))
             longer = [attempt for attempt in attempts if attempt[: len(so_far)] == so_far and attempt != so_far]
-            if ends:
-                told_so = so_far_told, branch.history, in_layers, not given_up
+            if whole or given_up:
+                told_so = so_far_told, branch.history, in_layers, whole
                 yield Candidate(so_far, encoded, score, nonzero, bits, *told_so)
             if longer and not given_up:
                 yield from self.candidates(branch, so_far, so_far_told, in_layers, longer)
@@ -97,7 +102,7 @@ class _Growing:
     def _layers(self, stage: str, making: Making, module: nn.Module) -> tuple[LayerReport, ...]:
         if not self.explain:
             return ()
-        return explain_layers(stage, module, making.schemes, self.model.module, self.data)
+        return explain_layers(stage, module, making.schemes, self.model.module, self.score, self.data)
 
 
 def _restored(making: Making, attempt: Attempt, data: Data) -> tuple[Model, float]:

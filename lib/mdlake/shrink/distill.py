@@ -8,7 +8,7 @@ the temperature changes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -63,6 +63,7 @@ class DistillLoss:
 
     options: DistillOptions
     teacher: nn.Module | Loader | None = None
+    _pairs: list[WatchedPairs] = field(default_factory=list, init=False, compare=False, repr=False)  # watched, if any
 
     def __call__(self, task: Task, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         if not self.options.soft and not self._pairs:
@@ -85,11 +86,6 @@ class DistillLoss:
         """Called with the student before it is trained."""
         if self.options.features and self._asked is not None:
             self._pairs[:] = [WatchedPairs(self.options.features, network, self._asked)]
-
-    @cached_property
-    def _pairs(self) -> list[WatchedPairs]:
-        """What is watched, if anything is."""
-        return []
 
     @cached_property
     def _asked(self) -> nn.Module | None:

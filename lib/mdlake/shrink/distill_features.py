@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +60,7 @@ class WatchedPairs:
     def loss(self) -> torch.Tensor:
         """Of the last batch that both have seen: the weighted mean over pairs."""
         compare = _LOSSES[self._options.kind]
-        pairs: Sequence[torch.Tensor] = [
+        losses = [
             compare(self._student[ours].float(), self._teacher[theirs].float()) for ours, theirs in self._options.pairs
         ]
-        return self._options.weight * torch.stack(list(pairs)).mean()
+        return self._options.weight * torch.stack(losses).mean()

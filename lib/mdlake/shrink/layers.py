@@ -31,13 +31,25 @@ class LayerReport:
 
 
 def explain_layers(
-    stage: str, module: nn.Module, schemes: Mapping[str, Kept], first: nn.Module, data: Data
+    stage: str, module: nn.Module, schemes: Mapping[str, Kept], first: nn.Module, first_score: float, data: Data
 ) -> tuple[LayerReport, ...]:
     """A report for each layer of `module` that has weights, in the order in which they are kept."""
     layers: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in module.state_dict().items():
         layers.setdefault(name.rpartition(".")[0], {})[name] = tensor
-    return tuple(_report(stage, layer, tensors, schemes, first, data) for layer, tensors in layers.items())
+    there = first.state_dict()
+
+    def score(tensors: Mapping[str, torch.Tensor]) -> float | None:
+        """With this layer alone put in; a layer that is as it was is not measured again."""
+        if any(name not in there or there[name].shape != tensor.shape for name, tensor in tensors.items()):
+            return None
+        if all(torch.equal(there[name], tensor) for name, tensor in tensors.items()):
+            return first_score
+        probe = copy.deepcopy(first)
+        probe.load_state_dict({**there, **tensors})
+        return data.measure(probe)
+
+    return tuple(_report(stage, layer, tensors, schemes, score(tensors)) for layer, tensors in layers.items())
 
 
 def bits_of(scheme: Kept | None, tensor: torch.Tensor) -> int:
@@ -56,8 +68,7 @@ def _report(
     layer: str,
     tensors: Mapping[str, torch.Tensor],
     schemes: Mapping[str, Kept],
-    first: nn.Module,
-    data: Data,
+    score: float | None,
 ) -> LayerReport:
     chosen = {name: schemes.get(name) or Plain(tensor) for name, tensor in tensors.items()}
     count = sum(tensor.numel() for tensor in tensors.values())
@@ -69,14 +80,5 @@ def _report(
         sum(int(torch.count_nonzero(tensor)) for tensor in tensors.values()),
         bits / count if count else 0.0,
         sum(map(len, tensor_blocks(chosen, "fast").values())),
-        _score_alone(tensors, first, data),
+        score,
     )
-
-
-def _score_alone(tensors: Mapping[str, torch.Tensor], first: nn.Module, data: Data) -> float | None:
-    there = first.state_dict()
-    if any(name not in there or there[name].shape != tensor.shape for name, tensor in tensors.items()):
-        return None
-    probe = copy.deepcopy(first)
-    probe.load_state_dict({**there, **tensors})
-    return data.measure(probe)

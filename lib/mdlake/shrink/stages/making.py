@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch, Share, Source, ordered_batches, training_batches
+from mdlake.models.batches import Batch, Source, ordered_batches, sample
 from mdlake.models.bundle import Model
 from mdlake.models.metrics import score_of
 from mdlake.models.schemes import Kept
@@ -35,10 +35,7 @@ class Data:
 
     def sample(self, batches: int, seed: int, size: int = 1024) -> list[Batch]:
         """So many batches of the train split, chosen by the seed."""
-        rows = size * batches
-        return list(
-            training_batches(self.train, Share(), batch_size=size, steps=batches, seed=seed, epoch=0, buffer_rows=rows)
-        )
+        return sample(self.train, batches, seed, size)
 
     def measure(self, module: nn.Module) -> float:
         """The score on the validation split."""

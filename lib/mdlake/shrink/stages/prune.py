@@ -9,9 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
+from torch import nn
+
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import steps_per_epoch
+from mdlake.models.batches import Batch, steps_per_epoch
 from mdlake.models.training import TrainingOptions
+from mdlake.shrink.curvature import RowsLoss
 from mdlake.shrink.inputs import layers_in_order
 from mdlake.shrink.prune.magnitude import lamp_scores, magnitude_scores
 from mdlake.shrink.prune.masks import (
@@ -93,14 +96,20 @@ class Prune:
         if self.score in _SCORES:
             scores = _SCORES[self.score](prunable(network, self.biases))
         else:
-            rows = data.sample(_BATCHES, self.training.seed)
-            ranked = _MEASURED.get(self.score, damage_scores)(network, rows, data.train.task.loss)
+            rows, loss = data.sample(_BATCHES, self.training.seed), data.train.task.loss
             if self.score == _SURGEON:
-                layers = {name: ranked[name] for name in layers_in_order(network, rows)}
-                shares = shares_by_layer(top_masks(layers, self.sparsity, self.scope))
-                return prune_by_surgeon(network, rows, shares, pattern)
-            scores = ranked
+                return prune_by_surgeon(network, rows, self._shares(network, rows, loss), pattern)
+            scores = _MEASURED[self.score](network, rows, loss)
         return semi_structured_masks(scores, *pattern) if pattern else top_masks(scores, self.sparsity, self.scope)
+
+    def _shares(self, network: nn.Module, rows: list[Batch], loss: RowsLoss) -> float | dict[str, float]:
+        """What the surgeon takes of each layer: over all layers together, as the damage ranks them."""
+        if self.pattern or self.scope == "layer":
+            return self.sparsity
+        damage = damage_scores(network, rows, loss)
+        return shares_by_layer(
+            top_masks({name: damage[name] for name in layers_in_order(network, rows)}, self.sparsity)
+        )
 
     def _ramp(self, making: Making, data: Data) -> Masks:
         training = replace(self.training, epochs=self.ramp_epochs, final_rate=max(self.training.final_rate, 0.1))

@@ -8,11 +8,12 @@ from functools import partial
 from typing import ClassVar
 
 import torch
+from torch import nn
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.schemes import Linear
 from mdlake.models.training import TrainingOptions
-from mdlake.shrink.aware import RoundingAware
+from mdlake.shrink.aware import FakeQuantized, RoundingAware
 from mdlake.shrink.prune.schedule import HardMasks
 from mdlake.shrink.quantize import check_linear, quantize_linear
 from mdlake.shrink.quantize.feedback import quantize_with_feedback
@@ -57,7 +58,7 @@ class Round:
         else:
             if self.aware:
                 hold = partial(HardMasks(making.masks).after_step, network)
-                making.tune(data, self.aware, RoundingAware(network, matrices, self._rounder), after_step=hold)
+                making.tune(data, self.aware, self._seen(network, list(matrices)), after_step=hold)
             making.schemes |= {name: self._rounder(weight.detach()) for name, weight in matrices.items()}
         making.schemes |= {
             name: quantize_linear(vector.detach(), _VECTOR_BITS, self.granularity)
@@ -68,6 +69,12 @@ class Round:
     def __str__(self) -> str:
         bits = f" {self.bits}" if self.rule in ("nearest", "feedback") else ""
         return f"{self.use} {self.rule}{bits}"
+
+    def _seen(self, network: nn.Module, names: list[str]) -> nn.Module:
+        """The network as it answers while it is trained."""
+        if self.rule == "nearest":
+            return FakeQuantized(network, dict.fromkeys(names, self.bits), self.granularity)
+        return RoundingAware(network, names, self._rounder)
 
     @property
     def _rounder(self) -> Callable[[torch.Tensor], Linear]:
