@@ -15,6 +15,7 @@ from mdlake.shrink.factorize.layers import factors, space_matrix, split_channels
 from mdlake.shrink.factorize.network import factorize
 from mdlake.shrink.factorize.ranks import by_description_length, by_energy, by_weights
 from mdlake.shrink.inputs import layers_of
+from mdlake.shrink.outputs import Spread, output_spreads
 from tests.tiny_networks import accuracy, convolutional, dense, images, points, trained
 
 
@@ -22,8 +23,8 @@ from tests.tiny_networks import accuracy, convolutional, dense, images, points, 
 def test_all_factors_are_the_layer_itself(bias: bool) -> None:
     linear, inputs = nn.Linear(7, 5, bias=bias), torch.randn(3, 7)
     assert torch.allclose(split_linear(linear, factors(linear.weight), 5)(inputs), linear(inputs), atol=1e-5)
-    second = torch.randn(20, 7).double()
-    weighted = split_linear(linear, factors(linear.weight, second.T @ second / 20), 5)
+    spread = output_spreads(linear, [Batch((torch.randn(20, 7),), torch.zeros(20))], ["weight"])["weight"]
+    weighted = split_linear(linear, factors(linear.weight, spread), 5)
     assert torch.allclose(weighted(inputs), linear(inputs), atol=1e-5)
 
 
@@ -49,13 +50,27 @@ def test_with_data_the_outputs_are_closer_and_the_values_tell_by_how_much() -> N
     random = torch.Generator().manual_seed(0)
     inputs = (torch.randn(500, 20, generator=random) * torch.logspace(0, -2, 20)).double()
     weight = torch.randn(15, 20, generator=random).double()
-    second = inputs.T @ inputs / 500
+    spread = Spread(weight @ inputs.T @ inputs @ weight.T / 500, torch.zeros(15).double(), torch.eye(15).double())
     errors = []
-    for found in (factors(weight, second), factors(weight)):
+    for found in (factors(weight, spread), factors(weight)):
         close = found.left[:, :4] @ found.right[:4]
         errors.append(float((inputs @ (weight - close).T).square().sum() / 500))
     assert errors[0] < errors[1] / 2
-    assert errors[0] == pytest.approx(float(factors(weight, second).values[4:].square().sum()), rel=0.02)
+    assert errors[0] == pytest.approx(float(factors(weight, spread).values[4:].square().sum()), rel=0.02)
+
+
+@pytest.mark.parametrize("outputs", [6, 40])
+def test_the_bias_makes_up_for_the_mean(outputs: int) -> None:
+    """Outputs of rank 2 about their mean: two factors and a bias give them, whatever the mean; without it, three do."""
+    random = torch.Generator().manual_seed(0)
+    inputs = torch.randn(300, 2, generator=random) @ torch.randn(2, 12, generator=random) + torch.arange(12.0)
+    batches = [Batch((inputs,), torch.zeros(300))]
+    for bias, rank in ((True, 2), (False, 3)):
+        layer = nn.Linear(12, outputs, bias=bias)
+        expected = layer(inputs).detach()
+        found = factors(layer.weight, output_spreads(layer, batches, ["weight"])["weight"])
+        assert torch.allclose(split_linear(layer, found, rank)(inputs), expected, atol=1e-2)
+        assert not torch.allclose(split_linear(layer, found, rank - 1)(inputs), expected, atol=0.2)
 
 
 def test_energy_is_the_sum_of_squares() -> None:

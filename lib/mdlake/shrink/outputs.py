@@ -1,15 +1,17 @@
-"""What each layer's outputs are worth: the curvature of the loss in them, over batches of data.
+"""What comes out of each layer, over batches of data: its second moments, and the curvature of the loss in it.
 
-With the moments of the inputs this makes the Fisher matrix of the weights, by the Kronecker factors of
-Martens and Grosse (2015) and, for convolutions, Grosse and Martens (2016), of the outputs' factor the
-diagonal alone: when the weights of output i change by e, the loss grows by about g_i e^T A e / 2, so errors of
-all layers are counted in one unit, that of the loss. The labels are drawn from what the network itself
-predicts: those of the data would leave nothing to see once it has learnt them.
+The moments tell which directions of the outputs there are (principal components, for `factorize`), the curvature what
+each output is worth. With the moments of the inputs it makes the Fisher matrix of the weights, by the Kronecker factors
+of Martens and Grosse (2015) and, for convolutions, Grosse and Martens (2016), of the outputs' factor the diagonal
+alone: when the weights of output i change by e, the loss grows by about g_i e^T A e / 2, so errors of all layers are
+counted in one unit, that of the loss. The labels are drawn from what the network itself predicts: those of the data
+would leave nothing to see once it has learnt them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -18,6 +20,57 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
 from mdlake.shrink.curvature import RowsLoss, evaluating
 from mdlake.shrink.inputs import Layer, layers_of
+
+
+@dataclass(frozen=True)
+class Spread:
+    """`second`, float64 [k, k]: moments of the outputs, the bias left out, about their `mean` [k].
+
+    Both along the columns of `basis` [outputs, k], orthonormal, float64, which span all outputs that there can be: k is
+    at most the number of inputs. A layer without a bias cannot make up for a mean: its moments are about 0, the mean 0.
+    """
+
+    second: torch.Tensor
+    mean: torch.Tensor
+    basis: torch.Tensor
+
+
+@torch.no_grad()
+def output_spreads(network: nn.Module, batches: Iterable[Batch], names: Iterable[str]) -> dict[str, Spread]:
+    """Of these layers' outputs, by the name of the weight. Held at once: a batch's outputs and two matrices a layer."""
+    layers = {name: layer for name, layer in layers_of(network).items() if name in set(names)}
+    bases = {name: _basis(layer) for name, layer in layers.items()}
+    sums: dict[str, list[torch.Tensor]] = {}
+    caught: list[tuple[str, torch.Tensor]] = []
+    handles = [_catch(name, layer, caught) for name, layer in layers.items()]
+    try:
+        with evaluating(network):
+            for batch in batches:
+                network(*batch.inputs)
+                for name, output in caught:
+                    bias = layers[name].bias
+                    rows = _columns(layers[name], output).double() - (0.0 if bias is None else bias.double()[:, None])
+                    rows = bases[name].T @ rows
+                    parts = [rows @ rows.T, rows.sum(1), torch.tensor(rows.shape[1])]
+                    sums[name] = [a + b for a, b in zip(sums[name], parts, strict=True)] if name in sums else parts
+                caught.clear()
+    finally:
+        for handle in handles:
+            handle.remove()
+    if unused := sorted(set(layers) - set(sums)):
+        raise InvalidArgumentError(f"no batch reached these layers: {unused}; pass some rows of the training split")
+    found = {}
+    for name, (second, total, count) in sums.items():
+        mean = total / count if layers[name].bias is not None else torch.zeros_like(total)
+        found[name] = Spread((second / count - torch.outer(mean, mean)).cpu(), mean.cpu(), bases[name].cpu())
+    return found
+
+
+def _basis(layer: Layer) -> torch.Tensor:
+    weight = layer.weight.detach().flatten(1).double()
+    if weight.shape[0] <= weight.shape[1]:
+        return torch.eye(len(weight)).to(weight)
+    return torch.linalg.qr(weight)[0]
 
 
 def output_curvature(
@@ -73,8 +126,12 @@ def _add_squares(
     gradients = torch.autograd.grad(loss, [output for _, output in caught], allow_unused=True)
     for (name, _), gradient in zip(caught, gradients, strict=True):
         if gradient is not None:
-            axis = -1 if isinstance(layers[name], nn.Linear) else 1
-            sums[name] += gradient.movedim(axis, 0).flatten(1).double().square().sum(1).cpu()
+            sums[name] += _columns(layers[name], gradient).double().square().sum(1).cpu()
+
+
+def _columns(layer: Layer, output: torch.Tensor) -> torch.Tensor:
+    """[outputs, rows], of convolutions rows x positions."""
+    return output.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
 
 
 def _catch(name: str, layer: Layer, caught: list[tuple[str, torch.Tensor]]) -> torch.utils.hooks.RemovableHandle:

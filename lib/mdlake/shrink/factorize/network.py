@@ -19,7 +19,8 @@ from mdlake.shrink.factorize.layers import (
     split_space,
 )
 from mdlake.shrink.factorize.ranks import RankRule
-from mdlake.shrink.inputs import Layer, Moments, input_moments, layers_in_order, layers_of
+from mdlake.shrink.inputs import Layer, layers_in_order, layers_of
+from mdlake.shrink.outputs import Spread, output_spreads
 
 CONVOLUTIONS = ("channel", "space")
 
@@ -53,10 +54,10 @@ def factorize(
     wanted = list(layers) if names is None else list(names)
     if unknown := sorted(set(wanted) - set(layers)):
         raise InvalidArgumentError(f"no Linear or Conv2d has these weights: {unknown}")
-    moments = input_moments(network, held, wanted) if held is not None else {}
+    spreads = output_spreads(network, held, wanted) if held is not None else {}
     replaced = {}
     for name in wanted:
-        found = _taken_apart(layers[name], rule, moments.get(name), convolutions) if can_split(layers[name]) else None
+        found = _taken_apart(layers[name], rule, spreads.get(name), convolutions) if can_split(layers[name]) else None
         if found:
             _put(network, name, found[0])
             replaced[name] = found[1]
@@ -64,12 +65,12 @@ def factorize(
 
 
 def _taken_apart(
-    layer: Layer, rule: RankRule, moments: Moments | None, convolutions: str
+    layer: Layer, rule: RankRule, spread: Spread | None, convolutions: str
 ) -> tuple[nn.Module, Replaced] | None:
     in_space = isinstance(layer, nn.Conv2d) and convolutions == "space"
     matrix = space_matrix(layer) if in_space else layer.weight.flatten(1)  # type: ignore[arg-type]
     shape = (matrix.shape[0], matrix.shape[1])
-    found = factors(matrix, None if moments is None or in_space else moments.second[0])
+    found = factors(matrix, None if in_space else spread)
     rank = min(rule(found.values.cpu().numpy(), shape), len(found.values))
     after = rank * sum(shape)
     if after >= matrix.numel():
