@@ -35,13 +35,13 @@ from mdlake.shrink.compress import compress as compress_model
 from mdlake.shrink.search import Budget, choose, refine
 from mdlake.shrink.stages import Data, Stage
 from mdlake.statistics.figures import CANDIDATE
-from ray_tasks.distill import ALONE, DISTILLED, taught_by
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_layers, record_models, record_training
 from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import reported, say
+from ray_tasks.students import ALONE, DISTILLED, chosen_way, taught_by
 from ray_tasks.train import TEACHER
 
 ARTIFACT, RECORD = "artifacts/student.safetensors", "artifacts/student.json"
@@ -136,8 +136,9 @@ def plan_search(options: CompressOptions) -> Plan:
     name, step, place = (DISTILLED, "distill", store) if recipe.student else (TEACHER, "train", options.teacher_store)
     own = (recipe.student or recipe.teacher).own
     student = need_record(place, f"checkpoints/{name}/record.json", step)
-    outputs_only = replace(recipe, distill=replace(recipe.distill, features=None))  # layers may go
-    taught, steps = taught_by(options.teacher_store, outputs_only), recipe.compress
+    way = chosen_way(recipe, student) if recipe.student else recipe.distill[0]
+    taught = taught_by(options.teacher_store, recipe, replace(way, features=None))  # layers may go
+    steps = recipe.compress
     if options.max_drop >= 0:
         steps = replace(steps, max_drop=options.max_drop)
     steps = replace(steps, training=replace(steps.training, seed=options.seed))
@@ -149,7 +150,7 @@ def plan_search(options: CompressOptions) -> Plan:
         _whole_score(store, steps.against, student) - steps.max_drop,
     )
     asked = {name: value for name in ("max_bytes", "explain") if (value := getattr(options, name))}
-    mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(recipe.distill), **asked)
+    mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(way), **asked)
     start = CompressTask(
         store,
         place,

@@ -30,13 +30,13 @@ from mdlake.shrink.distill import gap_closed
 from mdlake.shrink.prune import count_nonzero
 from mdlake.shrink.structured.macs import macs
 from ray_tasks.compress import RECORD as ARTIFACT_RECORD
-from ray_tasks.distill import ALONE, DISTILLED
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_models
 from ray_tasks.options import CommonOptions, parse_options, storage_options
 from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import quality, reported, say
+from ray_tasks.students import ALONE, DISTILLED
 from ray_tasks.train import TEACHER
 
 RECORD = "artifacts/evaluation.json"

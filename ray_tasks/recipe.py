@@ -21,6 +21,7 @@ from mdlake.models.tasks import Task, task_of
 from mdlake.models.tokens import TokenSpec
 from mdlake.models.training import TrainingOptions
 from mdlake.shrink.attempts import CompressOptions
+from mdlake.shrink.choices import choices
 from mdlake.shrink.distill import DistillOptions
 
 _FOLDER = Path(__file__).parent / "recipes"
@@ -84,19 +85,23 @@ class NetworkPlan:
 class Recipe:
     """The tables of the file. Without a student, the teacher itself is compressed.
 
+    `distill`: the ways to teach that are tried, more than one where options are lists.
+
     Raises:
-        InvalidArgumentError: a drop against the student alone, where there is no student.
+        InvalidArgumentError: a drop against the student alone, or several ways to teach one, where there is no student.
     """
 
     task: Task
     teacher: NetworkPlan
     student: NetworkPlan | None
-    distill: DistillOptions
+    distill: tuple[DistillOptions, ...]
     compress: CompressOptions
 
     def __post_init__(self) -> None:
         if self.student is None and self.compress.against == "alone":
             raise InvalidArgumentError("a drop against the student alone (compress.against) needs a student")
+        if self.student is None and len(self.distill) > 1:
+            raise InvalidArgumentError("without a student there is one way to distill: give single values, not lists")
 
 
 def load_recipe(name: str) -> Recipe:
@@ -121,7 +126,7 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
             "task": task_of(str(tables.pop("label", "")), tables.pop("classes", 0)),
             "teacher": _network(tables.pop("teacher", {}), "teacher"),
             "student": _network(tables.pop("student"), "student") if "student" in tables else None,
-            "distill": _fill(DistillOptions, tables.pop("distill", {}), "distill"),
+            "distill": tuple(_fill(DistillOptions, way, "distill") for way in choices(tables.pop("distill", {}))),
             "compress": _fill(CompressOptions, compress, "compress"),
             **tables,
         },

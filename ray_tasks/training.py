@@ -81,6 +81,7 @@ def commit_training(plan: TrainPlan) -> dict[str, Any]:
     module.load_state_dict(weights)
     best = history[best_epoch(history) - 1]
     learnt = {key: plan.inputs[key] for key in plan.inputs if key in ("scores", "teacher")}
+    taught = {key: plan.inputs[key] for key in plan.inputs if key == "distill"}
     lineage = {"training": plan.fingerprint, **learnt}
     metrics = {key: best[key] and round(best[key], 6) for key in ("epoch", "loss", "auc", "accuracy")}
     model = Model(plan.network, plan.network_options, plan.train.features, plan.train.task, module, metrics, lineage)
@@ -95,6 +96,7 @@ def commit_training(plan: TrainPlan) -> dict[str, Any]:
         bytes=size,
         validation=metrics,
         history=[{key: row[key] for key in row if key != "seconds"} for row in history],
+        **taught,
     )
     remove_checkpoints(plan.store, plan.folder)
     return {**record, "history": history}

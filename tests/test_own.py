@@ -195,6 +195,16 @@ def test_a_network_that_does_not_fit_its_inputs_is_told_before_it_is_trained(tmp
     try_network("mine:network", plain(), images)
 
 
+def test_a_recipe_may_leave_open_how_to_teach() -> None:
+    """Options that are lists are combined; who has no student to choose by gives single values."""
+    columns = {"network": "tabular_mlp", "numeric": ["a"]}
+    tables = {"label": "a > 1", "teacher": columns, "distill": {"temperature": [1.0, 4.0], "soft": [0.5, 0.9]}}
+    ways = parse_recipe({**tables, "student": columns}).distill
+    assert [(way.temperature, way.soft) for way in ways] == [(1.0, 0.5), (1.0, 0.9), (4.0, 0.5), (4.0, 0.9)]
+    with pytest.raises(InvalidArgumentError, match="without a student there is one way"):
+        parse_recipe(tables)
+
+
 def test_a_recipe_names_them() -> None:
     teacher = {"network": NETWORK, "inputs": INPUTS, "options": {"hidden": 20}}
     plan = parse_recipe({"label": "label", "classes": 3, "teacher": teacher}).teacher

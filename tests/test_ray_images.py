@@ -99,6 +99,7 @@ options = { size = 16, filters = [6, 8], hidden = 16, outputs = 3 }
 training = { epochs = 6, batch_size = 32, learning_rate = 5e-3, warmup_steps = 5, augment = { shift = 1 } }
 [distill]
 asked = true
+temperature = [1.0, 4.0]
 [compress]
 max_drop = 0.4
 against = "alone"
@@ -114,13 +115,22 @@ stages = [
 def test_a_student_learns_from_another_lake_s_teacher_by_asking_and_the_search_goes_on(
     trained: Path, recipe: str, tmp_path: Path
 ) -> None:
-    """Its own lake has no scores; the report knows the layers; another run finds everything done."""
+    """Its own lake has no scores; the better way to teach is kept; another run finds everything done."""
     path = tmp_path / "student.toml"
     path.write_text(Path(recipe).read_text().partition("[compress]")[0] + STUDENT)
     given: dict[str, Any] = {"lake": str(tmp_path / "lake"), "shards": str(trained / "shards")}
     given |= {"teacher": str(trained), "recipe": str(path), "workers": 1}
     records = distill.distill(DistillOptions(**given))
     assert min(record["validation"]["accuracy"] for record in records.values()) > 0.4
+    folders = [path.name for path in (tmp_path / "lake" / "checkpoints").iterdir() if any(path.iterdir())]
+    assert sorted(folders) == ["student_alone", "student_distilled"]
+    trained_ways = [row for row in read(str(tmp_path / "lake" / "stats"), "training").to_pylist() if row["epoch"] == 6]
+    scores = {row["model"]: row["accuracy"] for row in trained_ways}
+    assert scores.keys() == {"student alone", "student distilled 1", "student distilled 2"}
+    best = records["student_distilled"]
+    assert best["validation"]["accuracy"] >= max(scores["student distilled 1"], scores["student distilled 2"]) - 1e-6
+    assert best["distill"]["temperature"] in (1.0, 4.0)
+    assert distill.distill(DistillOptions(**given)) == records
     record = compress(CompressOptions(**given, explain=True))
     candidates = [row["stage"] for row in read(str(tmp_path / "lake" / "stats"), "models").to_pylist()]
     assert "cut 0.8, prune 0.635" in candidates or record["stages"] == "cut 0.8, prune 0.97"

@@ -9,6 +9,7 @@ from typing import Any
 
 from mdlake.errors import InvalidArgumentError, located
 from mdlake.models.training import TrainingOptions
+from mdlake.shrink.choices import choices
 from mdlake.shrink.stages import STAGES, Stage
 
 Attempt = tuple[Stage, ...]
@@ -79,9 +80,6 @@ def _choices(table: Mapping[str, Any], training: TrainingOptions) -> list[Stage]
             given["training"] = replace(training, **given.get("training", {}))
             if "aware" in given:
                 given["aware"] = replace(given["training"], **given["aware"])
-            lists = {name: value for name, value in given.items() if isinstance(value, list | tuple)}
-            return [
-                STAGES[use](**{**given, **dict(zip(lists, values, strict=True))}) for values in product(*lists.values())
-            ]
+            return [STAGES[use](**options) for options in choices(given)]
         except TypeError as error:
             raise InvalidArgumentError(f"these are not its options: {error}") from error

@@ -1,0 +1,118 @@
+"""The students of a recipe: one for each way to teach that it leaves open, and one without a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from mdlake.errors import InvalidArgumentError
+from mdlake.lake.store import Store
+from mdlake.models.bundle import MODEL_FILE
+from mdlake.models.metrics import score_of
+from mdlake.models.records import find_record, fingerprint, need_record, write_record
+from mdlake.models.scoring import Loader
+from mdlake.models.shards import Shards, open_shards
+from mdlake.shrink.distill import DistillLoss, DistillOptions
+from ray_tasks.options import CommonOptions, storage_options
+from ray_tasks.recipe import Recipe
+from ray_tasks.score import RECORD as SCORES
+from ray_tasks.show import quality, say
+from ray_tasks.train import plan_training
+from ray_tasks.training import TrainPlan
+
+DISTILLED, ALONE = "student_distilled", "student_alone"
+_RECORD = f"checkpoints/{DISTILLED}/record.json"
+
+
+@dataclass(frozen=True)
+class Students:
+    """A training for each way to teach, and one from hard labels alone."""
+
+    taught: tuple[TrainPlan, ...]
+    alone: TrainPlan
+
+    @property
+    def left(self) -> list[TrainPlan]:
+        """Those that are not trained yet; none of the ways once the best of them is chosen."""
+        ways = () if self._chosen() else self.taught
+        return [plan for plan in (*ways, self.alone) if not find_record(plan.store, plan.record, plan.fingerprint)]
+
+    def choose(self) -> dict[str, Any]:
+        """Makes the best of the ways, on validation, the distilled student; returns its record."""
+        record = self._chosen() or self._choose()
+        for plan in self.taught:
+            if plan.record != _RECORD:
+                plan.store.delete([info.path for info in plan.store.list(plan.folder)])
+        return record
+
+    def _choose(self) -> dict[str, Any]:
+        store = self.alone.store
+        found = [need_record(store, plan.record, "distill") for plan in self.taught]
+        for plan, record in zip(self.taught, found, strict=True):
+            say("distill", f"{plan.name}, {_told(record['distill'])}: {quality(record['validation'])} on validation")
+        best = max(found, key=lambda record: (score_of(record["validation"]), -record["validation"]["loss"]))
+        model = f"checkpoints/{DISTILLED}/{MODEL_FILE}"
+        store.put(model, store.get(best["model"]))
+        results = {key: best[key] for key in best if key not in ("fingerprint", "model")}
+        return write_record(store, _RECORD, self._mark, model=model, **results)
+
+    def _chosen(self) -> dict[str, Any] | None:
+        return find_record(self.alone.store, _RECORD, self._mark)
+
+    @property
+    def _mark(self) -> str:
+        marks = [plan.fingerprint for plan in self.taught]
+        return marks[0] if len(marks) == 1 else fingerprint(ways=marks)
+
+
+def plan_students(options: CommonOptions, recipe: Recipe, sharded: bool = False) -> Students:
+    """A student from soft and hard labels for each way to teach, and the student from hard labels."""
+    if recipe.student is None:
+        raise InvalidArgumentError("the recipe has no student: compress makes the teacher itself small")
+    alone = replace(plan_training(options, recipe, recipe.student), name=ALONE, sharded=sharded)
+    plans = []
+    for number, way in enumerate(recipe.distill, 1):
+        taught = taught_by(options.teacher_store, recipe, way)
+        plans.append(
+            replace(
+                alone,
+                name=DISTILLED if len(recipe.distill) == 1 else f"{DISTILLED}_{number}",
+                train=replace(alone.train, scores=taught.scores),
+                loss=taught.loss,
+                inputs={**taught.inputs, "distill": asdict(way)},
+            )
+        )
+    return Students(tuple(plans), alone)
+
+
+@dataclass(frozen=True)
+class Taught:
+    """How a network learns from the teacher: by scores beside the shards or, if there are none, by asking it."""
+
+    loss: DistillLoss
+    scores: Shards | None
+    inputs: dict[str, Any]
+
+
+def taught_by(store: Store, recipe: Recipe, way: DistillOptions) -> Taught:
+    """In one of the recipe's ways. `inputs` name, for a fingerprint, what it rests on."""
+    if not way.soft and not way.features:
+        return Taught(DistillLoss(way), None, {})
+    if way.asked:
+        teacher = need_record(store, "checkpoints/teacher/record.json", "train")
+        loss = DistillLoss(way, Loader(store, teacher["model"], recipe.teacher.own))
+        return Taught(loss, None, {"teacher": teacher["fingerprint"]})
+    scores = need_record(store, SCORES, "score")
+    url = store.url_of(scores["folder"])
+    soft = open_shards(url, storage_options(url))
+    return Taught(DistillLoss(way), soft, {"scores": scores["fingerprint"]})
+
+
+def chosen_way(recipe: Recipe, student: Mapping[str, Any]) -> DistillOptions:
+    """The way by which the distilled student of that record was taught."""
+    return recipe.distill[0] if len(recipe.distill) == 1 else DistillOptions(**student["distill"])
+
+
+def _told(way: Mapping[str, Any]) -> str:
+    return f"{way['kind']}, temperature {way['temperature']:g}, soft {way['soft']:g}"
