@@ -2,7 +2,8 @@
 
 MEETING is a file, not there yet, by which they find each other. FOLDER has train/ and validation/; each RUN is
 `name:mode:options`, mode `whole` or `sharded`, options JSON of TrainingOptions with `kill`, the epoch after which this
-process kills itself. Checkpoints go to FOLDER/lake/name.
+process kills itself, and `hints`, the width of a teacher whose inner layer is hinted at. Checkpoints go to
+FOLDER/lake/name.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ from mdlake.models.batches import Source
 from mdlake.models.checkpoints import load_checkpoint, save_checkpoint
 from mdlake.models.features import FeatureSpec
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss
+from mdlake.shrink.distill import DistillLoss, DistillOptions
+from mdlake.shrink.distill_features import FeatureOptions
 from tests.tiny_models import TASK, shards_of
 
 
 class Normed(nn.Module):
     """(float32 [rows, 1], int64 [rows, 2]) -> logits [rows]: a few groups, with buffers that training moves."""
 
-    def __init__(self, cardinalities: tuple[int, ...]) -> None:
+    def __init__(self, cardinalities: tuple[int, ...], width: int = 33) -> None:
         super().__init__()
         self.tables = nn.ModuleList(nn.Embedding(size, 4) for size in cardinalities)
         self.norm = nn.BatchNorm1d(9)
-        self.body = nn.Sequential(nn.Linear(9, 33), nn.ReLU(), nn.Linear(33, 16), nn.ReLU())
+        self.body = nn.Sequential(nn.Linear(9, width), nn.ReLU(), nn.Linear(width, 16), nn.ReLU())
         self.out = nn.Linear(16, 1)  # a bias of one number: nothing of it on the second worker
 
     def forward(self, numeric: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
@@ -47,17 +50,23 @@ def sources(folder: Path) -> tuple[Source, Source]:
     return train, validation
 
 
-def network_of(source: Source) -> nn.Module:
+def network_of(source: Source, width: int = 33) -> nn.Module:
     torch.manual_seed(0)
     assert isinstance(source.features, FeatureSpec)
-    return Normed(source.features.cardinalities)
+    return Normed(source.features.cardinalities, width)
+
+
+def hinted(source: Source, width: int) -> DistillLoss:
+    features = FeatureOptions("hint", (("body.1", "body.1"),), weight=0.1)
+    return DistillLoss(DistillOptions(asked=True, features=features), network_of(source, width).eval())
 
 
 def run(folder: Path, name: str, mode: str, given: dict) -> None:
-    kill = given.pop("kill", 0)
+    kill, hints = given.pop("kill", 0), given.pop("hints", 0)
     train, validation = sources(folder)
+    loss = hinted(train, hints) if hints else hard_loss
     options = TrainingOptions(batch_size=64, learning_rate=1e-2, warmup_steps=5, **given)
-    trainer = Trainer(network_of(train), train, validation, options, hard_loss, sharded=mode == "sharded")
+    trainer = Trainer(network_of(train), train, validation, options, loss, sharded=mode == "sharded")
     store = open_store(str(folder / "lake"))
     load_checkpoint(store, name, trainer, "f")
     for progress in trainer.run():

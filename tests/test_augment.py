@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 from test_images import TRAINING, model, source
 
 from mdlake.errors import InvalidArgumentError
+from mdlake.lake.store import open_store
 from mdlake.models.augment import Augment
 from mdlake.models.batches import ordered_batches
-from mdlake.models.training import Trainer, TrainingOptions, hard_loss
+from mdlake.models.checkpoints import best_weights, load_checkpoint, save_checkpoint
+from mdlake.models.networks import build_network
+from mdlake.models.training import BESIDE, Trainer, TrainingOptions, hard_loss
 from mdlake.shrink.distill import DistillLoss, DistillOptions
+from mdlake.shrink.distill_features import FeatureOptions
 
 
 def dots(height: int = 16, width: int = 24) -> torch.Tensor:
@@ -124,6 +128,42 @@ def test_other_losses_of_distillation_are_an_option(tmp_path: Path, kind: str) -
     assert last.history[-1]["accuracy"] > 0.8  # chance is a third
     with pytest.raises(InvalidArgumentError, match="one of soft, hard, decoupled"):
         replace(options, kind="softer")
+
+
+def test_hints_between_widths_are_learnt_and_thrown_away(tmp_path: Path) -> None:
+    """The map is in the checkpoints, so that a killed run goes on to the same bits, and not in the network."""
+    train, validation = source(tmp_path / "train", 300), source(tmp_path / "validation", 100, 1)
+    teacher, store = model().module, open_store(str(tmp_path / "lake"))
+    pairs = (("conv1", "conv1"), ("hidden", "hidden"))
+    features = FeatureOptions("hint", pairs, weight=10.0)
+    ends, apart = [], []
+    for name, weight, kill in (("off", 1e-6, 0), ("whole", 10.0, 0), ("killed", 10.0, 1)):
+        for stop in (kill, TRAINING.epochs):
+            torch.manual_seed(3)
+            student = build_network("lenet_5", {"size": 16, "filters": [3, 5], "hidden": 8, "outputs": 3})
+            loss = DistillLoss(DistillOptions(soft=0.0, asked=True, features=replace(features, weight=weight)), teacher)
+            trainer = Trainer(student, train, validation, TRAINING, loss)
+            load_checkpoint(store, name, trainer, "f")
+            for progress in trainer.run():
+                save_checkpoint(store, name, trainer, "f")
+                if progress.epoch == stop:
+                    break
+        network = build_network("lenet_5", {"size": 16, "filters": [3, 5], "hidden": 8, "outputs": 3})
+        weights, history = best_weights(store, name, "f")
+        network.load_state_dict(weights)
+        ends.append({**weights, "losses": torch.tensor([row["train_loss"] for row in history])})
+        images = next(iter(ordered_batches(validation))).inputs
+        for each in (student.eval(), teacher):
+            each(*images)
+        apart.append(float(loss._pairs[0].loss().detach()) / weight)
+    assert apart[1] < 0.7 * apart[0] and apart[1] == apart[2]
+    assert all(torch.equal(ends[1][name], ends[2][name]) for name in ends[1])
+    list(trainer.run())
+    assert not hasattr(student, BESIDE)
+    with pytest.raises(InvalidArgumentError, match=r"as many dimensions, not \[100, 6, .* and \[100, 12\]"):
+        wrong = FeatureOptions("hint", (("conv2", "hidden"),))
+        options = DistillOptions(asked=True, features=wrong)
+        Trainer(model().module, train, validation, TRAINING, DistillLoss(options, teacher))
 
 
 @pytest.mark.parametrize("kind", ["attention", "relation", "hint"])

@@ -71,6 +71,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {"epochs": 2},
     "parts": {"epochs": 2, "accumulate": 3},
     "narrow": {"epochs": 2, "precision": "bfloat16"},
+    "hinted": {"epochs": 2, "hints": 40},
 }
 
 

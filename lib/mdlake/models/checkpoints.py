@@ -18,7 +18,7 @@ from mdlake.lake.store import Store
 from mdlake.models.metrics import score_of
 from mdlake.models.sharded import gathered, placed
 from mdlake.models.tensors import read_tensors, write_tensors
-from mdlake.models.training import Progress, Trainer
+from mdlake.models.training import BESIDE, Progress, Trainer
 
 _NAME = re.compile(r"epoch-(\d{5})\.safetensors")
 _WEIGHT, _OPTIMIZER = "weight/", "optimizer/"
@@ -66,7 +66,8 @@ def best_weights(store: Store, folder: str, fingerprint: str) -> tuple[dict[str,
     tensors, best = read_tensors(store, _path(folder, best_epoch(about["history"])))
     if best.get("fingerprint") != fingerprint or about.get("fingerprint") != fingerprint:
         raise CorruptError("these checkpoints are of another training", file=store.url_of(folder))
-    return _below(tensors, _WEIGHT), about["history"]
+    weights = _below(tensors, _WEIGHT)
+    return {name: weights[name] for name in weights if not name.startswith(f"{BESIDE}.")}, about["history"]
 
 
 def remove_checkpoints(store: Store, folder: str) -> None:

@@ -39,12 +39,18 @@ _CHECK_STEPS = 32  # asking a GPU for a number waits for it
 
 Loss = Callable[[Task, torch.Tensor, Batch], torch.Tensor]
 
+BESIDE = "learnt_beside"
+"""The submodule of what a loss learns along with a network: checkpoints have it, the network in the end does not."""
+
 
 @runtime_checkable
 class Attached(Protocol):
-    """A loss that looks into the network: it is given it before training."""
+    """A loss that looks into the network: it is given it before training, and a batch as it will see.
 
-    def attach(self, network: nn.Module) -> None: ...
+    What it puts into the network as `BESIDE` is trained as well.
+    """
+
+    def attach(self, network: nn.Module, batch: Batch) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,8 @@ class Trainer:
                 "the stored scores are of images as they are, but training augments them: "
                 "have the teacher asked anew (asked = true under [distill])"
             )
-        if isinstance(self.loss, Attached):
-            self.loss.attach(self.network)
+        if isinstance(self.loss, Attached) and (first := next(ordered_batches(self.validation), None)):
+            self.loss.attach(self.network, first)
         self.share = _share()
         self.sharded = self.sharded and self.share.world > 1
         self._model = self._spread()
@@ -136,6 +142,8 @@ class Trainer:
             self.progress.epoch += 1
             self.progress.history.append(self._figures(loss, measured, time.monotonic() - begun))
             yield self.progress
+        if hasattr(self.network, BESIDE):
+            delattr(self.network, BESIDE)
 
     def measure(self) -> Measures:
         """The measures of the validation split; each worker does its share, all get the whole."""

@@ -82,10 +82,10 @@ class DistillLoss:
         loss = soft * self._taught(task, logits, scores, batch.labels) + (1 - soft) * task.loss(logits, batch.labels)
         return loss + self._pairs[0].loss() if self._pairs else loss
 
-    def attach(self, network: nn.Module) -> None:
+    def attach(self, network: nn.Module, batch: Batch) -> None:
         """Called with the student before it is trained."""
         if self.options.features and self._asked is not None:
-            self._pairs[:] = [WatchedPairs(self.options.features, network, self._asked)]
+            self._pairs[:] = [WatchedPairs(self.options.features, network, self._asked, batch)]
 
     @cached_property
     def _asked(self) -> nn.Module | None:

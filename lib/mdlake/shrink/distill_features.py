@@ -7,34 +7,24 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.functional import mse_loss
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.shrink.feature_losses import attention_loss, catch_features, relational_loss
+from mdlake.models.batches import Batch
+from mdlake.models.training import BESIDE
+from mdlake.shrink.curvature import evaluating
+from mdlake.shrink.feature_losses import HintLoss, attention_loss, catch_features, relational_loss
 
+Compare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-def same_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """The mean squared distance of features of one shape (Romero et al., FitNets, 2015, without a map between)."""
-    if student.shape != teacher.shape:
-        raise InvalidArgumentError(
-            f"hints without a map are between features of one shape, not {list(student.shape)} and "
-            f"{list(teacher.shape)}: use attention or relation"
-        )
-    return mse_loss(student, teacher.detach())
-
-
-_LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "hint": same_loss,
-    "attention": attention_loss,
-    "relation": relational_loss,
-}
+_KINDS = ("hint", "attention", "relation")
 
 
 @dataclass(frozen=True)
 class FeatureOptions:
     """`pairs` of submodules, the student's and the teacher's, whose outputs are compared; `weight` in the loss.
 
-    kind: "hint", "attention" (maps of images, widths may differ) or "relation" (how rows lie to each other).
+    kind: "hint" (a map to the teacher's width is learnt), "attention" (maps of images) or "relation" (how rows lie to
+    each other). Widths may differ, and the sizes of maps.
     """
 
     kind: str
@@ -43,24 +33,44 @@ class FeatureOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pairs", tuple((str(ours), str(theirs)) for ours, theirs in self.pairs))
-        if self.kind not in _LOSSES:
-            raise InvalidArgumentError(f"features are compared by {', '.join(_LOSSES)}, not {self.kind!r}")
+        if self.kind not in _KINDS:
+            raise InvalidArgumentError(f"features are compared by {', '.join(_KINDS)}, not {self.kind!r}")
         if not self.pairs or self.weight <= 0:
             raise InvalidArgumentError("features need a pair of submodules at least, and a weight above 0")
 
 
 class WatchedPairs:
-    """Catches the features of both networks from here on."""
+    """Catches the features of both networks from here on; the batch tells of what shapes they are.
 
-    def __init__(self, options: FeatureOptions, student: nn.Module, teacher: nn.Module) -> None:
+    Maps of hints are put into the student, to be trained with it.
+    """
+
+    def __init__(self, options: FeatureOptions, student: nn.Module, teacher: nn.Module, batch: Batch) -> None:
         self._options = options
         ours, theirs = zip(*options.pairs, strict=True)
         self._student, self._teacher = catch_features(student, ours), catch_features(teacher, theirs)
+        self._compare: list[Compare] = [attention_loss if options.kind == "attention" else relational_loss] * len(ours)
+        if options.kind == "hint":
+            for network in (student, teacher):
+                with torch.no_grad(), evaluating(network):
+                    network(*batch.inputs)
+            maps = nn.ModuleList(_hint(*pair) for pair in self._pairs())
+            student.add_module(BESIDE, maps)
+            self._compare = list(maps)
 
     def loss(self) -> torch.Tensor:
         """Of the last batch that both have seen: the weighted mean over pairs."""
-        compare = _LOSSES[self._options.kind]
-        losses = [
-            compare(self._student[ours].float(), self._teacher[theirs].float()) for ours, theirs in self._options.pairs
-        ]
+        losses = [compare(*pair) for compare, pair in zip(self._compare, self._pairs(), strict=True)]
         return self._options.weight * torch.stack(losses).mean()
+
+    def _pairs(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return [(self._student[ours].float(), self._teacher[theirs].float()) for ours, theirs in self._options.pairs]
+
+
+def _hint(student: torch.Tensor, teacher: torch.Tensor) -> HintLoss:
+    if student.dim() != teacher.dim():
+        raise InvalidArgumentError(
+            f"hints are between features of as many dimensions, not {list(student.shape)} and {list(teacher.shape)}"
+        )
+    axis = 1 if student.dim() == 4 else -1
+    return HintLoss(student.shape[axis], teacher.shape[axis], spatial=student.dim() == 4)
