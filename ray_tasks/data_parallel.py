@@ -23,7 +23,6 @@ from mdlake.engine import TaskError
 from mdlake.errors import CorruptError, InvalidArgumentError, UnsupportedVersionError
 from mdlake.models.checkpoints import load_checkpoint, save_checkpoint
 from mdlake.models.own import is_path
-from mdlake.models.training import Trainer
 from mdlake.models.trial import try_network
 from ray_tasks.board import Show, watched
 from ray_tasks.training import TrainPlan
@@ -78,9 +77,7 @@ def _train_plan(plan: TrainPlan, board: Any) -> None:
     network = plan.build()
     if is_path(plan.network):
         try_network(plan.network, network, plan.validation)
-    trainer = Trainer(
-        network, plan.train, plan.validation, plan.training, plan.loss, get_device(), sharded=plan.sharded
-    )
+    trainer = plan.start(network, get_device())
     load_checkpoint(plan.store, plan.folder, trainer, plan.fingerprint)
     for progress in trainer.run():
         save_checkpoint(plan.store, plan.folder, trainer, plan.fingerprint)

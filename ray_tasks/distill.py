@@ -4,7 +4,8 @@
 
 The two trainings differ in the loss and in nothing else, so the difference is what distillation adds. Where the recipe
 leaves open how to teach, as with `temperature = [2, 4]`, a student is trained in each way, all of them from one
-scoring, and the best on the validation split is the distilled one.
+scoring, and the best on the validation split is the distilled one. With `data_free` the student sees no row of the
+train split: one worker makes images up for it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import EpochLines, reported, say
-from ray_tasks.students import ALONE, DISTILLED, plan_students
+from ray_tasks.students import ALONE, DISTILLED, TEACHER_RECORD, plan_students
 from ray_tasks.training import TrainPlan, commit_training
 
 
@@ -47,7 +48,11 @@ def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
         else:
             if options.tensorboard:
                 left = [replace(plan, curves=Curves(plan.store, run_of(plan))) for plan in left]
-            train_on_ray(left, options.workers, options.gpus, EpochLines("distill", left[0].training.epochs))
+            made_up = [plan for plan in left if plan.without_data]
+            shared = [plan for plan in left if not plan.without_data]
+            for plans, workers in ((made_up, 1), (shared, options.workers)):
+                if plans:
+                    train_on_ray(plans, workers, options.gpus, EpochLines("distill", plans[0].epochs))
         for plan in left:
             history = commit_training(plan)["history"]
             record_training(options, plan.name.replace("_", " "), history, run_of(plan))
@@ -62,7 +67,7 @@ def run_of(plan: TrainPlan) -> str:
 
 
 def _say_gap(options: CommonOptions, records: dict[str, dict[str, Any]]) -> None:
-    teacher = need_record(options.teacher_store, "checkpoints/teacher/record.json", "train")
+    teacher = need_record(options.teacher_store, TEACHER_RECORD, "train")
     measured = [record["validation"] for record in (teacher, records[ALONE], records[DISTILLED])]
     scores = [score_of(figures) for figures in measured]
     share = gap_closed(*scores)

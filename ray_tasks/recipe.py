@@ -22,6 +22,7 @@ from mdlake.models.tokens import TokenSpec
 from mdlake.models.training import TrainingOptions
 from mdlake.shrink.attempts import CompressOptions
 from mdlake.shrink.choices import choices
+from mdlake.shrink.data_free import DataFreeOptions
 from mdlake.shrink.distill import DistillOptions
 
 _FOLDER = Path(__file__).parent / "recipes"
@@ -34,7 +35,8 @@ class NetworkPlan:
 
     `network` is a name of the registry or the import path of a user's own, `package.module:factory`. It sees numeric
     columns and categories with their embedding widths or, with `image`, images or, with `tokens`, sequences of ids or,
-    with `inputs`, what a user's own object at that import path makes of columns.
+    with `inputs`, what a user's own object at that import path makes of columns. With `data_free` a student learns
+    from its teacher and a generator alone, without the train split.
     """
 
     network: str
@@ -46,6 +48,7 @@ class NetworkPlan:
     inputs: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    data_free: DataFreeOptions | None = None
 
     def __post_init__(self) -> None:
         if self.inputs and not is_path(self.inputs):
@@ -100,6 +103,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.student is None and self.compress.against == "alone":
             raise InvalidArgumentError("a drop against the student alone (compress.against) needs a student")
+        if self.teacher.data_free or (self.student and self.student.data_free and len(self.distill) > 1):
+            raise InvalidArgumentError("data_free is for a student, which then learns in one way: give single values")
         if self.student is None and len(self.distill) > 1:
             raise InvalidArgumentError("without a student there is one way to distill: give single values, not lists")
 
@@ -142,6 +147,8 @@ def _network(table: Mapping[str, Any], place: str) -> NetworkPlan:
     if "image" in values:
         values["image"] = _fill(ImageOptions, values["image"], f"{place}.image")
     values["training"] = _fill(TrainingOptions, values.get("training", {}), f"{place}.training")
+    if "data_free" in values:
+        values["data_free"] = _fill(DataFreeOptions, values["data_free"], f"{place}.data_free")
     with located(table=place):
         return _fill(NetworkPlan, values, place)
 

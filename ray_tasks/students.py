@@ -13,15 +13,17 @@ from mdlake.models.metrics import score_of
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.scoring import Loader
 from mdlake.models.shards import Shards, open_shards
+from mdlake.shrink.data_free import DataFreeOptions
 from mdlake.shrink.distill import DistillLoss, DistillOptions
 from ray_tasks.options import CommonOptions, storage_options
 from ray_tasks.recipe import Recipe
 from ray_tasks.score import RECORD as SCORES
 from ray_tasks.show import quality, say
 from ray_tasks.train import plan_training
-from ray_tasks.training import TrainPlan
+from ray_tasks.training import TrainPlan, WithoutData
 
 DISTILLED, ALONE = "student_distilled", "student_alone"
+TEACHER_RECORD = "checkpoints/teacher/record.json"
 _RECORD = f"checkpoints/{DISTILLED}/record.json"
 
 
@@ -67,10 +69,12 @@ class Students:
 
 
 def plan_students(options: CommonOptions, recipe: Recipe, sharded: bool = False) -> Students:
-    """A student from soft and hard labels for each way to teach, and the student from hard labels."""
+    """A student from soft and hard labels for each way to teach, or without data, and the student from hard labels."""
     if recipe.student is None:
         raise InvalidArgumentError("the recipe has no student: compress makes the teacher itself small")
     alone = replace(plan_training(options, recipe, recipe.student), name=ALONE, sharded=sharded)
+    if recipe.student.data_free:
+        return Students((_without_data(options, recipe, alone, recipe.student.data_free),), alone)
     plans = []
     for number, way in enumerate(recipe.distill, 1):
         taught = taught_by(options.teacher_store, recipe, way)
@@ -84,6 +88,16 @@ def plan_students(options: CommonOptions, recipe: Recipe, sharded: bool = False)
             )
         )
     return Students(tuple(plans), alone)
+
+
+def _without_data(options: CommonOptions, recipe: Recipe, alone: TrainPlan, made_up: DataFreeOptions) -> TrainPlan:
+    made_up = replace(made_up, seed=options.seed)
+    teacher = need_record(options.teacher_store, TEACHER_RECORD, "train")
+    loader = Loader(options.teacher_store, teacher["model"], recipe.teacher.own)
+    inputs = {"teacher": teacher["fingerprint"], "data_free": asdict(made_up)}
+    return replace(
+        alone, name=DISTILLED, workers=1, sharded=False, inputs=inputs, without_data=WithoutData(loader, made_up)
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ def taught_by(store: Store, recipe: Recipe, way: DistillOptions) -> Taught:
     if not way.soft and not way.features:
         return Taught(DistillLoss(way), None, {})
     if way.asked:
-        teacher = need_record(store, "checkpoints/teacher/record.json", "train")
+        teacher = need_record(store, TEACHER_RECORD, "train")
         loss = DistillLoss(way, Loader(store, teacher["model"], recipe.teacher.own))
         return Taught(loss, None, {"teacher": teacher["fingerprint"]})
     scores = need_record(store, SCORES, "score")

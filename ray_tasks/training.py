@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from mdlake.lake.store import Store
@@ -18,7 +19,18 @@ from mdlake.models.curves import Curves
 from mdlake.models.networks import build_network, count_parameters
 from mdlake.models.own import Own
 from mdlake.models.records import fingerprint, write_record
-from mdlake.models.training import Loss, TrainingOptions
+from mdlake.models.scoring import Loader
+from mdlake.models.training import Loss, Trainer, Training, TrainingOptions
+from mdlake.shrink.data_free import DataFreeOptions
+from mdlake.shrink.data_free_training import DataFreeTraining
+
+
+@dataclass(frozen=True)
+class WithoutData:
+    """The student of that teacher is trained on what a generator makes up; no row of the train split is read."""
+
+    teacher: Loader
+    options: DataFreeOptions
 
 
 @dataclass(frozen=True)
@@ -41,10 +53,23 @@ class TrainPlan:
     inputs: dict[str, Any]
     sharded: bool = False
     curves: Curves | None = None
+    without_data: WithoutData | None = None
 
     def build(self) -> nn.Module:
         """The untrained network."""
         return build_network(self.network, self.network_options, own=Own(self.network))
+
+    def start(self, network: nn.Module, device: torch.device) -> Training:
+        """The training of that network, at its beginning."""
+        if self.without_data:
+            teacher = self.without_data.teacher().module
+            return DataFreeTraining(network, teacher, self.validation, self.without_data.options, device)
+        return Trainer(network, self.train, self.validation, self.training, self.loss, device, sharded=self.sharded)
+
+    @property
+    def epochs(self) -> int:
+        made_up = self.without_data.options if self.without_data else None
+        return -(-made_up.rounds // made_up.every) if made_up else self.training.epochs
 
     @property
     def folder(self) -> str:

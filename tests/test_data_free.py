@@ -10,9 +10,13 @@ import torch
 from test_images import SHAPE, TASK, TRAINING, model, source
 
 from mdlake.errors import InvalidArgumentError
+from mdlake.lake.store import open_store
 from mdlake.models.batches import ordered_batches
+from mdlake.models.checkpoints import best_weights, load_checkpoint, save_checkpoint
 from mdlake.models.training import Trainer, hard_loss, predict
 from mdlake.shrink.data_free import DataFreeOptions, Generator, distill_without_data
+from mdlake.shrink.data_free_training import DataFreeTraining
+from tests.tiny_models import delays, source_of, write_split
 
 
 def test_a_student_learns_what_no_row_shows_it(tmp_path: Path) -> None:
@@ -30,6 +34,29 @@ def test_a_student_learns_what_no_row_shows_it(tmp_path: Path) -> None:
     assert runs[0] == runs[1]
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
     assert all(parameter.requires_grad for parameter in teacher.parameters())
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """Generator and both rates are in its checkpoints; the weights in the end are the student's alone."""
+    validation, store = source(tmp_path / "validation", 100, 1), open_store(str(tmp_path / "lake"))
+    options = DataFreeOptions(rounds=5, every=2, batch_size=16, width=4)
+    ends = []
+    for name, stops in (("whole", (3,)), ("killed", (1, 3))):
+        for stop in stops:
+            training = DataFreeTraining(model(2).module, model().module, validation, options)
+            load_checkpoint(store, name, training, "f")
+            for progress in training.run():
+                save_checkpoint(store, name, training, "f")
+                if progress.epoch == stop:
+                    break
+        weights, history = best_weights(store, name, "f")
+        ends.append((weights, [{key: row[key] for key in row if key != "seconds"} for row in history]))
+    assert ends[0][1] == ends[1][1] and [row["step"] for row in ends[0][1]] == [10, 20, 25]
+    assert ends[0][0].keys() == model().module.state_dict().keys() == ends[1][0].keys()
+    assert all(torch.equal(ends[0][0][name], ends[1][0][name]) for name in ends[0][0])
+    columns = source_of(write_split(tmp_path / "columns", delays(30)))
+    with pytest.raises(InvalidArgumentError, match="only images can be made up"):
+        DataFreeTraining(model().module, model().module, columns, options)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (2, 9, 14)])

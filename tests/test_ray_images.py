@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from test_images import table
 import mdlake
 from mdlake.artifact import load_artifact
 from mdlake.errors import InvalidArgumentError
+from mdlake.lake.store import open_store
+from mdlake.models.bundle import load_bundle
 from mdlake.models.images import ImageSpec
 from mdlake.models.scoring import logits_of
 from mdlake.statistics import read
@@ -148,3 +151,22 @@ def test_a_student_learns_from_another_lake_s_teacher_by_asking_and_the_search_g
     assert not (tmp_path / "lake" / "scores").exists() and not (tmp_path / "lake" / "checkpoints" / "teacher").exists()
     with pytest.raises(InvalidArgumentError, match="train has not finished here"):
         distill.distill(DistillOptions(**{**given, "teacher": str(tmp_path / "nothing")}))
+
+
+def test_a_student_without_data_learns_from_its_teacher_by_one_worker(
+    trained: Path, recipe: str, tmp_path: Path
+) -> None:
+    """Its record names the teacher, and it is the same whatever the number of workers."""
+    text = Path(recipe).read_text().partition("[compress]")[0] + STUDENT.partition("[distill]")[0]
+    path = tmp_path / "student.toml"
+    path.write_text(text + "data_free = { rounds = 6, every = 3, batch_size = 16, width = 4 }\n")
+    given: dict[str, Any] = {"lake": str(tmp_path / "lake"), "shards": str(trained / "shards")}
+    given |= {"teacher": str(trained), "recipe": str(path)}
+    record = distill.distill(DistillOptions(**given, workers=2))["student_distilled"]
+    assert [row["step"] for row in record["history"]] == [15, 30]
+    bundle = load_bundle(open_store(given["lake"]), record["model"])
+    assert (
+        bundle.lineage["teacher"]
+        == json.loads((trained / "checkpoints/teacher/record.json").read_text())["fingerprint"]
+    )
+    assert distill.distill(DistillOptions(**given, workers=1))["student_distilled"] == record

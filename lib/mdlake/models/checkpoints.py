@@ -18,13 +18,13 @@ from mdlake.lake.store import Store
 from mdlake.models.metrics import score_of
 from mdlake.models.sharded import gathered, placed
 from mdlake.models.tensors import read_tensors, write_tensors
-from mdlake.models.training import BESIDE, Progress, Trainer
+from mdlake.models.training import BESIDE, Progress, Training
 
 _NAME = re.compile(r"epoch-(\d{5})\.safetensors")
 _WEIGHT, _OPTIMIZER = "weight/", "optimizer/"
 
 
-def save_checkpoint(store: Store, folder: str, trainer: Trainer, fingerprint: str) -> None:
+def save_checkpoint(store: Store, folder: str, trainer: Training, fingerprint: str) -> None:
     """Writes the checkpoint of the epoch just done, then removes those that are no longer of use.
 
     All workers call it, for what is sharded is gathered from all; the first one writes.
@@ -42,7 +42,7 @@ def save_checkpoint(store: Store, folder: str, trainer: Trainer, fingerprint: st
     store.delete([path for epoch, path in _found(store, folder) if epoch not in kept])
 
 
-def load_checkpoint(store: Store, folder: str, trainer: Trainer, fingerprint: str) -> bool:
+def load_checkpoint(store: Store, folder: str, trainer: Training, fingerprint: str) -> bool:
     """Puts the newest checkpoint of this very training into `trainer`; False if there is none."""
     for epoch, path in reversed(_found(store, folder)):
         tensors, about = read_tensors(store, path)
@@ -93,7 +93,7 @@ def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _optimizer_tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
+def _optimizer_tensors(trainer: Training) -> dict[str, torch.Tensor]:
     """The optimizer's state by parameter number and slot, as `optimizer/3/exp_avg`."""
     state = trainer.optimizer.state_dict()["state"]
     return {
@@ -103,7 +103,7 @@ def _optimizer_tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
     }
 
 
-def _load_optimizer(trainer: Trainer, tensors: dict[str, torch.Tensor]) -> None:
+def _load_optimizer(trainer: Training, tensors: dict[str, torch.Tensor]) -> None:
     state: dict[int, dict[str, torch.Tensor]] = {}
     parameters = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
     for name, tensor in tensors.items():

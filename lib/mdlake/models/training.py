@@ -93,6 +93,18 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
+class Training(Protocol):
+    """What checkpoints know of a training: it yields after each epoch, and what it yields is where it stands."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+    share: Share
+    sharded: bool
+
+    def run(self) -> Iterator[Progress]: ...
+
+
 @dataclass
 class Trainer:
     """A network, its optimizer and its data. The hooks around a step may hold weights to a constraint, as a mask.
@@ -122,12 +134,11 @@ class Trainer:
             )
         if isinstance(self.loss, Attached) and (first := next(ordered_batches(self.validation), None)):
             self.loss.attach(self.network, first)
-        self.share = _share()
+        self.share: Share = _share()
         self.sharded = self.sharded and self.share.world > 1
         self._model = self._spread()
-        self.optimizer = torch.optim.AdamW(
-            _groups(self.network, self.options), lr=self.options.learning_rate, fused=True
-        )
+        groups = _groups(self.network, self.options)
+        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=self.options.learning_rate, fused=True)
         self._narrow = self.options.precision == "bfloat16" or (
             self.options.precision == "auto" and self.device.type == "cuda"
         )
@@ -176,7 +187,7 @@ class Trainer:
         return logits[:own], labels[:own]
 
     def _epoch(self, epoch: int) -> float:
-        torch.manual_seed(_seed(self.options.seed, epoch, self.share.rank))
+        torch.manual_seed(seed_of(self.options.seed, epoch, self.share.rank))
         self._model.train()
         total = torch.zeros((), device=self.device)
         for index, batch in enumerate(self._batches(epoch)):
@@ -301,5 +312,6 @@ def _share() -> Share:
     return Share(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
 
-def _seed(*parts: int) -> int:
+def seed_of(*parts: int) -> int:
+    """A seed for torch that differs wherever one of these numbers does."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -7,7 +7,9 @@ not be seen any more: nothing but the teacher and the shape of what it sees is n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +17,7 @@ from torch import nn
 from torch.nn.functional import interpolate, l1_loss
 
 from mdlake.errors import InvalidArgumentError
+from mdlake.models.training import BESIDE
 
 _SLOPE = 0.2
 
@@ -23,10 +26,12 @@ _SLOPE = 0.2
 class DataFreeOptions:
     """`rounds` of `student_steps` steps of the student and one of the generator, each on `batch_size` images.
 
-    latent: numbers that an image is made of; width: channels of the generator. Rates fall along a cosine.
+    latent: numbers that an image is made of; width: channels of the generator. Rates fall along a cosine. every: rounds
+    after which the student is measured, and a checkpoint kept.
     """
 
     rounds: int = 2000
+    every: int = 100
     student_steps: int = 5
     batch_size: int = 128
     student_rate: float = 5e-3
@@ -36,8 +41,10 @@ class DataFreeOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.rounds, self.student_steps, self.batch_size, self.latent, self.width) < 1:
-            raise InvalidArgumentError("rounds, steps, batches and widths of data-free distillation are 1 or more")
+        if min(self.rounds, self.every, self.student_steps, self.batch_size, self.latent, self.width) < 1:
+            raise InvalidArgumentError(
+                "rounds, every, steps, batches and widths of data-free distillation are 1 or more"
+            )
         if min(self.student_rate, self.generator_rate) <= 0:
             raise InvalidArgumentError("the rates of data-free distillation are above 0")
 
@@ -64,6 +71,71 @@ class Generator(nn.Module):
         return self.last(self.third(interpolate(values, self.size)))
 
 
+class Adversaries:
+    """A student and a generator that is put into it as `BESIDE`; both are trained in place, by one optimizer.
+
+    Raises:
+        InvalidArgumentError: the loss is no finite number.
+    """
+
+    def __init__(
+        self, student: nn.Module, teacher: nn.Module, shape: tuple[int, int, int], options: DataFreeOptions
+    ) -> None:
+        device = next(student.parameters()).device
+        learnt = list(student.parameters())
+        self.generator = Generator(options.latent, options.width, shape).to(device)
+        student.add_module(BESIDE, self.generator)
+        self.student, self.teacher, self.options = student, teacher.to(device).eval(), options
+        rates = ((learnt, options.student_rate), (list(self.generator.parameters()), options.generator_rate))
+        groups = [{"params": parameters, "lr": rate, "peak": rate} for parameters, rate in rates]
+        self.optimizer = torch.optim.Adam(groups)
+
+    def round(self, number: int) -> torch.Tensor:
+        """The steps of the student and one of the generator; the mean distance of the logits in the last step."""
+        options = self.options
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * 0.5 * (1 + math.cos(math.pi * number / options.rounds))
+        distance = torch.zeros(())
+        with _frozen(self.teacher):
+            self.student.train()
+            for _ in range(options.student_steps):
+                with torch.no_grad():
+                    images = self._images()
+                distance = self._distance(images)
+                self._step(distance, 0)
+            self.student.eval()  # the generator is after what the student knows, not after its batch statistics
+            self.generator.train()
+            self._step(-torch.log1p(self._distance(self._images())), 1)
+        if not torch.isfinite(distance):
+            raise InvalidArgumentError(f"the loss is not a finite number in round {number}: lower student_rate")
+        return distance.detach()
+
+    def end(self) -> None:
+        """Takes the generator out of the student again."""
+        delattr(self.student, BESIDE)
+        self.student.eval()
+
+    def _images(self) -> torch.Tensor:
+        options, device = self.options, next(self.generator.parameters()).device
+        return self.generator(torch.randn(options.batch_size, options.latent, device=device))
+
+    def _distance(self, images: torch.Tensor) -> torch.Tensor:
+        ours, theirs = self.student(images), self.teacher(images)
+        if ours.shape != theirs.shape:
+            raise InvalidArgumentError(
+                f"the logits of student and teacher are {list(ours.shape)} and {list(theirs.shape)}"
+            )
+        return l1_loss(ours, theirs)
+
+    def _step(self, loss: torch.Tensor, group: int) -> None:
+        """Of the parameters of one group; those without a gradient stay as they are."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        for parameter in self.optimizer.param_groups[1 - group]["params"]:
+            parameter.grad = None
+        self.optimizer.step()
+
+
 def distill_without_data(
     student: nn.Module, teacher: nn.Module, shape: tuple[int, int, int], options: DataFreeOptions
 ) -> Iterator[float]:
@@ -76,53 +148,25 @@ def distill_without_data(
         InvalidArgumentError: the logits are of different shapes, or the loss is no finite number.
     """
     torch.manual_seed(options.seed)
-    device = next(student.parameters()).device
-    generator = Generator(options.latent, options.width, shape).to(device).train()
-    learner = torch.optim.Adam(student.parameters(), options.student_rate)
-    maker = torch.optim.Adam(generator.parameters(), options.generator_rate)
-    rates = [torch.optim.lr_scheduler.CosineAnnealingLR(one, options.rounds) for one in (learner, maker)]
-    teacher.to(device).eval()
-    frozen = [parameter for parameter in teacher.parameters() if parameter.requires_grad]
+    pair = Adversaries(student, teacher, shape, options)
     try:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
         for number in range(options.rounds):
-            student.train()
-            distance = torch.zeros((), device=device)
-            for _ in range(options.student_steps):
-                with torch.no_grad():
-                    images = generator(_noise(options, device))
-                distance = _step(learner, _distance(student, teacher, images))
-            student.eval()  # the generator is after what the student knows, not after its batch statistics
-            apart = _distance(student, teacher, generator(_noise(options, device)))
-            _step(maker, -torch.log1p(apart))
-            if not torch.isfinite(distance):
-                raise InvalidArgumentError(f"the loss is not a finite number in round {number}: lower student_rate")
-            for rate in rates:
-                rate.step()
-            yield float(distance)
+            yield float(pair.round(number))
     finally:
-        student.eval()
-        for parameter in frozen:
+        pair.end()
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """No gradients of its parameters, only through them."""
+    changed = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for parameter in changed:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in changed:
             parameter.requires_grad_(True)
-
-
-def _distance(student: nn.Module, teacher: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    ours, theirs = student(images), teacher(images)
-    if ours.shape != theirs.shape:
-        raise InvalidArgumentError(f"the logits of student and teacher are {list(ours.shape)} and {list(theirs.shape)}")
-    return l1_loss(ours, theirs)
-
-
-def _step(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> torch.Tensor:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
-
-
-def _noise(options: DataFreeOptions, device: torch.device) -> torch.Tensor:
-    return torch.randn(options.batch_size, options.latent, device=device)
 
 
 def _layer(inputs: int, outputs: int) -> nn.Sequential:

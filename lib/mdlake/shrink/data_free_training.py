@@ -1,0 +1,71 @@
+"""Data-free distillation as a training with epochs: measured on a validation split, with checkpoints as any other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from mdlake.errors import InvalidArgumentError
+from mdlake.models.batches import Share, Source, ordered_batches
+from mdlake.models.images import ImageSpec
+from mdlake.models.training import Progress, predict, seed_of
+from mdlake.shrink.data_free import Adversaries, DataFreeOptions
+
+
+@dataclass
+class DataFreeTraining:
+    """A student and its teacher; an epoch is `options.every` rounds. One worker does it: there are no rows to share.
+
+    Raises:
+        InvalidArgumentError: the networks do not see images.
+    """
+
+    network: nn.Module
+    teacher: nn.Module
+    validation: Source
+    options: DataFreeOptions
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    progress: Progress = field(default_factory=Progress)
+    share: Share = field(default_factory=Share)
+    sharded: bool = False
+
+    def __post_init__(self) -> None:
+        spec = self.validation.features
+        if not isinstance(spec, ImageSpec):
+            raise InvalidArgumentError("without data only images can be made up: leave data_free out")
+        self.network.to(self.device)
+        torch.manual_seed(self.options.seed)
+        self._pair = Adversaries(self.network, self.teacher, spec.shape, self.options)
+        self.optimizer: torch.optim.Optimizer = self._pair.optimizer
+
+    def run(self) -> Iterator[Progress]:
+        """Does the rounds that are left; yields after each epoch, for the caller to keep a checkpoint."""
+        begun, options = time.monotonic(), self.options
+        epochs = -(-options.rounds // options.every)
+        while self.progress.epoch < epochs:
+            torch.manual_seed(seed_of(options.seed, self.progress.epoch))
+            first = self.progress.epoch * options.every
+            stop = min(first + options.every, options.rounds)
+            distance = torch.stack([self._pair.round(number) for number in range(first, stop)]).mean()
+            measured = self.validation.task.measure(
+                *predict(self.network, ordered_batches(self.validation), self.device)
+            )
+            self.progress.epoch += 1
+            self.progress.history.append(
+                {
+                    "epoch": self.progress.epoch,
+                    "step": stop * options.student_steps,
+                    "train_loss": float(distance),
+                    "loss": measured.loss,
+                    "auc": measured.auc,
+                    "accuracy": measured.accuracy,
+                    "learning_rate": self.optimizer.param_groups[0]["lr"],
+                    "seconds": time.monotonic() - begun,
+                }
+            )
+            yield self.progress
+        self._pair.end()
