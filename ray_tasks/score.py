@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
 from mdlake.models.own import LIBRARY, Own
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.scoring import Loader, ScoreTask, score_file
 from mdlake.models.shards import Shards
 from ray_tasks.engine import RayEngine
-from ray_tasks.options import CommonOptions, parse_options
+from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import reported, say
@@ -29,7 +30,7 @@ RECORD = "scores/record.json"
 
 @dataclass(frozen=True)
 class ScoreOptions(CommonOptions):
-    pass
+    top: int = option(0, "of each row only so many of the highest outputs, for large vocabularies; 0: all")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class ScorePlan:
 def score(options: ScoreOptions) -> dict[str, Any]:
     """Returns the record of the scores: their folder and rows."""
     store, shards = options.store, options.split("train")
-    plan = plan_scores(store, shards, load_recipe(options.recipe).teacher.own)
+    plan = plan_scores(store, shards, load_recipe(options.recipe).teacher.own, options.top)
     done = find_record(store, RECORD, plan.fingerprint)
     if done:
         say("score", f"{done['rows']} rows are scored already")
@@ -59,14 +60,17 @@ def score(options: ScoreOptions) -> dict[str, Any]:
     return write_record(store, RECORD, plan.fingerprint, folder=plan.folder, rows=shards.rows)
 
 
-def plan_scores(store: Store, shards: Shards, own: Own = LIBRARY) -> ScorePlan:
+def plan_scores(store: Store, shards: Shards, own: Own = LIBRARY, top: int = 0) -> ScorePlan:
     """A task for every shard whose scores are not there yet; `own` is what the teacher has of a user's own."""
+    if top < 0:
+        raise InvalidArgumentError(f"the highest outputs to keep are 1 or more, or 0 for all, not {top}")
     teacher = need_record(store, "checkpoints/teacher/record.json", "train")
-    mark = fingerprint(teacher=teacher["fingerprint"], shards=shards.fingerprint)
+    asked = {"top": top} if top else {}
+    mark = fingerprint(teacher=teacher["fingerprint"], shards=shards.fingerprint, **asked)
     folder = f"scores/{mark}/train"
     there = {info.path for info in store.list(folder)}
     tasks = [
-        ScoreTask(shards, file, store, f"{folder}/{path}")
+        ScoreTask(shards, file, store, f"{folder}/{path}", top)
         for file, path in enumerate(shards.files)
         if f"{folder}/{path}" not in there
     ]

@@ -17,12 +17,13 @@ from mdlake.lake.store import open_store
 from mdlake.models.bundle import load_bundle
 from mdlake.models.images import ImageSpec
 from mdlake.models.scoring import logits_of
+from mdlake.models.shards import open_shards
 from mdlake.statistics import read
 from ray_tasks import distill, evaluate, score, train
 from ray_tasks.compress import ARTIFACT, CompressOptions, compress, plan_search, run_task
 from ray_tasks.distill import DistillOptions
 from ray_tasks.evaluate import EvaluateOptions
-from ray_tasks.score import ScoreOptions
+from ray_tasks.score import ScoreOptions, plan_scores
 from ray_tasks.train import TrainOptions
 
 pytestmark = pytest.mark.ray
@@ -87,6 +88,16 @@ def test_one_worker_or_two_make_the_same_artifact_and_a_killed_run_goes_on(
     test = table(300, 2)
     right = (logits_of(found, test).argmax(1).numpy() == test["label"].to_numpy()).mean()
     assert right == pytest.approx(accuracy["artifact"])
+
+
+def test_the_highest_scores_alone_are_other_scores(trained: Path) -> None:
+    store = open_store(str(trained))
+    shards = open_shards(str(trained / "shards" / "train"))
+    whole, some = plan_scores(store, shards), plan_scores(store, shards, top=1)
+    assert whole.folder != some.folder and not whole.tasks
+    assert [task.top for task in some.tasks] == [1] * some.files
+    with pytest.raises(InvalidArgumentError, match="1 or more, or 0 for all, not -1"):
+        plan_scores(store, shards, top=-1)
 
 
 def test_a_recipe_without_a_student_has_nothing_to_distill(trained: Path, recipe: str) -> None:

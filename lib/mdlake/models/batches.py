@@ -17,10 +17,10 @@ import torch
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.inputs import Inputs
+from mdlake.models.scores import read_scores, scores_tensor
 from mdlake.models.shards import Shards, Unit
 from mdlake.models.tasks import Task
 
-SCORE = "logit"  # the column of teacher outputs
 _UNITS_PER_WORKER = 8
 
 
@@ -102,13 +102,14 @@ class Source:
     def batch(self, arrays: Sequence[np.ndarray]) -> Batch:
         """Rows of such arrays for a network."""
         count = len(arrays) - 1 - (self.scores is not None)
-        labels, *scores = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays[count:])
-        return Batch(self.features.tensors(arrays[:count]), labels, scores[0] if scores else None)
+        labels = torch.from_numpy(np.ascontiguousarray(arrays[count]))
+        scores = scores_tensor(arrays[-1], self.task.outputs) if self.scores is not None else None
+        return Batch(self.features.tensors(arrays[:count]), labels, scores)
 
     def _read(self, unit: Unit) -> list[np.ndarray]:
         table = self.shards.read(unit, self.columns)
         labels, labelled = self.task.labels(table)
-        columns = [labels, *([_scores(self.scores, unit)] if self.scores else [])]
+        columns = [labels, *([read_scores(self.scores, unit)] if self.scores else [])]
         if not labelled.all():
             table = table.filter(pa.array(labelled))
             columns = [column[labelled] for column in columns]
@@ -195,11 +196,3 @@ def _joined(first: list[np.ndarray], second: list[np.ndarray]) -> list[np.ndarra
     if not first or not len(first[0]):
         return second
     return [np.concatenate(pair) for pair in zip(first, second, strict=True)]
-
-
-def _scores(shards: Shards, unit: Unit) -> np.ndarray:
-    """float32 [rows], or [rows, outputs] of lists."""
-    values = shards.read(unit, [SCORE])[SCORE].combine_chunks()
-    if pa.types.is_fixed_size_list(values.type):
-        return values.flatten().to_numpy().reshape(len(values), -1).astype(np.float32)
-    return values.to_numpy(zero_copy_only=False).astype(np.float32)

@@ -7,6 +7,7 @@ may run twice, and a file that is there is done.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -15,22 +16,23 @@ import pyarrow.parquet as pq
 import torch
 
 from mdlake.lake.store import Store
-from mdlake.models.batches import SCORE
 from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.own import LIBRARY, Own
+from mdlake.models.scores import score_schema, score_table
 from mdlake.models.shards import Shards
 
-_ROWS_AT_ONCE = 8192
+_ROWS_AT_ONCE, _NUMBERS_AT_ONCE = 8192, 1 << 26
 
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """Score file number `file` of `shards` into the object `target` of `store`."""
+    """Score file number `file` of `shards` into the object `target` of `store`; `top`: so many outputs, 0: all."""
 
     shards: Shards
     file: int
     store: Store
     target: str
+    top: int = 0
 
     @property
     def name(self) -> str:
@@ -52,27 +54,27 @@ class Loader:
 
 def score_file(model: Model, task: ScoreTask) -> int:
     """Writes one file of scores; returns its rows."""
-    sink = BytesIO()
-    rows, outputs = 0, model.task.outputs
-    kind = pa.float32() if outputs == 1 else pa.list_(pa.field("item", pa.float32(), nullable=False), outputs)
-    schema = pa.schema([pa.field(SCORE, kind, nullable=False)])
+    sink, rows, schema = BytesIO(), 0, score_schema(model.task.outputs, task.top)
     with pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=False) as writer:
         for unit in task.shards.units_of(task.file):
-            logits = logits_of(model, task.shards.read(unit, model.features.columns))
-            flat = pa.array(logits.numpy().reshape(-1))
-            column = flat if outputs == 1 else pa.FixedSizeListArray.from_arrays(flat, type=kind)
-            writer.write_table(pa.table([column], schema=schema), row_group_size=max(1, len(logits)))
-            rows += len(logits)
+            table = task.shards.read(unit, model.features.columns)
+            parts = [score_table(logits, schema) for logits in _logits(model, table)]
+            writer.write_table(pa.concat_tables([schema.empty_table(), *parts]), row_group_size=max(1, len(table)))
+            rows += len(table)
     task.store.put(task.target, sink.getvalue())
     return rows
 
 
-@torch.no_grad()
 def logits_of(model: Model, table: pa.Table) -> torch.Tensor:
     """The model's logits float32 [rows], or [rows, outputs], for a table that has the columns of its inputs."""
     outputs = model.task.outputs
-    parts = [torch.zeros((0, outputs) if outputs > 1 else 0)]
-    for start in range(0, table.num_rows, _ROWS_AT_ONCE):
-        arrays = model.features.transform(table.slice(start, _ROWS_AT_ONCE))
-        parts.append(model.module(*model.features.tensors(arrays)).float())
-    return torch.cat(parts)
+    return torch.cat([torch.zeros((0, outputs) if outputs > 1 else 0), *_logits(model, table)])
+
+
+@torch.no_grad()
+def _logits(model: Model, table: pa.Table) -> Iterator[torch.Tensor]:
+    """Of some rows at a time: at most 256 MB of them."""
+    size = max(1, min(_ROWS_AT_ONCE, _NUMBERS_AT_ONCE // model.task.outputs))
+    for start in range(0, table.num_rows, size):
+        arrays = model.features.transform(table.slice(start, size))
+        yield model.module(*model.features.tensors(arrays)).float()
