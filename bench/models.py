@@ -5,28 +5,28 @@
 For each case and seed the Ray verbs run the recipe in a folder of its own under `build/bench/models`: a run that was
 stopped goes on where it was. Students on MNIST share one teacher and one scoring. Choices are made on the validation
 split; the test split is opened at the end, by evaluate and for the peers' accuracy. Prints bytes of the whole file, "x"
-(float32 bytes of all parameters over these) and accuracy, over seeds the mean and the worst, and writes a dated CSV.
+(float32 bytes of all parameters over these) and accuracy, over seeds the mean and the worst, and writes a dated CSV
+and a plot.
 `--quick` divides all epochs by five, to see that everything runs; its figures mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from bench import cifar, mnist
 from bench.machine import machine
+from bench.model_figures import Row, show, show_distilled, write
 from bench.model_peers import DENSE, SPARSE, Packed, Weights, missing
+from bench.model_plot import plot
 from mdlake.artifact import load_artifact
 from mdlake.export import ExportOptions, export_onnx
 from mdlake.lake.store import open_store
@@ -34,7 +34,6 @@ from mdlake.models.batches import Source, ordered_batches
 from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.shards import open_shards
 from mdlake.models.training import predict
-from mdlake.shrink.distill import gap_closed
 from ray_tasks.compress import ARTIFACT, CompressOptions, compress
 from ray_tasks.distill import DistillOptions, distill
 from ray_tasks.evaluate import EvaluateOptions, evaluate
@@ -62,25 +61,6 @@ _QUICK = 5
 _LOST = 0.002
 
 
-@dataclass(frozen=True)
-class Row:
-    """One network in one form. `accuracy`: on the test split, of the weights as they come back.
-
-    `dense_accuracy`: that of the network before it was made small or, of a student, of it trained without a teacher.
-    """
-
-    case: str
-    seed: int
-    codec: str
-    bytes: int
-    x: float
-    accuracy: float
-    dense_accuracy: float
-    parameters: int
-    nonzero: int
-    macs: int
-
-
 def main() -> None:
     options = parse()
     console = Console(width=140)
@@ -103,12 +83,9 @@ def main() -> None:
     show(rows, console)
     show_distilled(rows, console)
     target = options.out or (build if options.quick else RESULTS) / f"models-{today}.csv"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(asdict(rows[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    console.print(f"written: {target}")
+    write(rows, target)
+    plot(rows, target.with_suffix(".svg"))
+    console.print(f"written: {target}, and a plot beside it")
 
 
 def parse() -> argparse.Namespace:
@@ -205,54 +182,6 @@ def accuracy(model: Model, source: Source, weights: Weights | None = None) -> fl
     found = model.task.measure(*predict(model.module, ordered_batches(source))).accuracy
     model.module.load_state_dict(kept)
     return found
-
-
-def show(rows: list[Row], console: Console) -> None:
-    """Mean and worst over seeds."""
-    table = Table(title="float32 bytes over bytes of the file; accuracy on the test split", title_justify="left")
-    heads = ("case", "codec", "bytes", "x", "x, worst", "accuracy", "lost, points", "lost, worst", "not zero", "MACs")
-    for head in heads:
-        table.add_column(head, justify="left" if head in ("case", "codec") else "right")
-    for case, codec in dict.fromkeys((row.case, _kind(row)) for row in rows):
-        same = [row for row in rows if row.case == case and _kind(row) == codec]
-        count = len(same)
-        lost = [100 * (row.dense_accuracy - row.accuracy) for row in same]
-        table.add_row(
-            case,
-            codec,
-            f"{sum(row.bytes for row in same) / count:,.0f}",
-            f"{sum(row.x for row in same) / count:.1f}",
-            f"{min(row.x for row in same):.1f}",
-            f"{100 * sum(row.accuracy for row in same) / count:.2f}",
-            f"{sum(lost) / count:.2f}",
-            f"{max(lost):.2f}",
-            f"{sum(row.nonzero for row in same) / count:,.0f}",
-            f"{sum(row.macs for row in same) / count:,.0f}",
-        )
-    console.print(table)
-
-
-def show_distilled(rows: list[Row], console: Console) -> None:
-    """How much of the way from the student alone to its teacher distillation went, over seeds."""
-    table = Table(title="distillation, accuracy on the test split", title_justify="left")
-    for head in ("case", "teacher", "student alone", "distilled", "gap closed", "worst"):
-        table.add_column(head, justify="left" if head == "case" else "right")
-    for case in dict.fromkeys(row.case for row in rows if row.codec == "student distilled"):
-        named = [
-            {row.codec: row.accuracy for row in rows if row.case == case and row.seed == seed}
-            for seed in dict.fromkeys(row.seed for row in rows if row.case == case)
-        ]
-        seen = [[one[name] for one in named] for name in ("teacher", "student alone", "student distilled")]
-        closed = [gap_closed(*three) or 0.0 for three in zip(*seen, strict=True)]
-        means = (f"{100 * sum(found) / len(found):.2f}" for found in seen)
-        table.add_row(case, *means, f"{sum(closed) / len(closed):.0%}", f"{min(closed):.0%}")
-    if table.rows:
-        console.print(table)
-
-
-def _kind(row: Row) -> str:
-    """The codec without the step or the bits that were best for this seed."""
-    return re.sub(r" (qp -?\d+|int\d|fp32|bf16)(?=, of )", "", row.codec)
 
 
 def _recipe(case: str, build: Path, quick: bool) -> Path:
