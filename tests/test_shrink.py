@@ -24,6 +24,7 @@ from mdlake.shrink.aware import FakeQuantized
 from mdlake.shrink.candidates import Candidate
 from mdlake.shrink.compress import compress
 from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed
+from mdlake.shrink.distill_losses import soft_logit_loss
 from mdlake.shrink.prune import PruneOptions, apply_masks, count_nonzero, magnitude_masks, prunable, sparsity
 from mdlake.shrink.quantize import Weights, quantize_all, quantize_linear, search_bits, uniform_bits
 from mdlake.shrink.search import Budget, choose, refine
@@ -183,19 +184,19 @@ def test_soft_labels_pull_towards_the_teacher_with_gradients_of_one_size() -> No
     gradients = []
     for temperature in (1.0, 2.0, 8.0):
         student.grad = None
-        TASK.soft_loss(student, teacher, temperature).backward()
+        soft_logit_loss(student, teacher, temperature).backward()
         assert student.grad is not None
         gradients.append(float(student.grad))
     assert gradients == pytest.approx([-0.01 / 4] * 3, rel=1e-3)  # Hinton et al., eq. 4: the logits' distance
     at_teacher = torch.tensor([1.3], requires_grad=True)
-    TASK.soft_loss(at_teacher, torch.tensor([1.3]), 3.0).backward()
+    soft_logit_loss(at_teacher, torch.tensor([1.3]), 3.0).backward()
     assert at_teacher.grad is not None and abs(float(at_teacher.grad)) < 1e-6
 
 
 def test_the_mix_of_soft_and_hard_is_what_the_option_says() -> None:
     logits, batch = torch.randn(9), Batch((), (torch.rand(9) > 0.5).float(), torch.randn(9))
     assert batch.scores is not None
-    hard, soft = TASK.loss(logits, batch.labels), TASK.soft_loss(logits, batch.scores, 2.0)
+    hard, soft = TASK.loss(logits, batch.labels), soft_logit_loss(logits, batch.scores, 2.0)
     found = DistillLoss(DistillOptions(2.0, 0.7))(TASK, logits, batch)
     assert float(found) == pytest.approx(float(0.3 * hard + 0.7 * soft))
     assert float(DistillLoss(DistillOptions(2.0, 0.0))(TASK, logits, batch)) == pytest.approx(float(hard))

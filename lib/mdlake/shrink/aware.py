@@ -19,12 +19,26 @@ from mdlake.shrink.quantize import quantize_linear
 _REFRESH_STEPS = 16  # scales are searched anew this often: weights move little in so few steps
 
 
-class FakeQuantized(nn.Module):
-    """Answers as `network` would with each parameter of `bits` quantised; trains the network it wraps."""
+class _Aware(nn.Module):
+    """Answers as `network` would with each parameter as it is `seen`; trains the network it wraps."""
 
-    def __init__(self, network: nn.Module, bits: Mapping[str, int], granularity: str = "tensor") -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        weights = {name: self.seen(name, weight) for name, weight in self.network.named_parameters()}
+        return functional_call(self.network, weights, inputs)
+
+    def seen(self, name: str, weight: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class FakeQuantized(_Aware):
+    """With each parameter of `bits` quantised to so many."""
+
+    def __init__(self, network: nn.Module, bits: Mapping[str, int], granularity: str = "tensor") -> None:
+        super().__init__(network)
         self._bits = dict(bits)
         self._granularity = granularity
         self._scales: dict[str, torch.Tensor] = {}
@@ -34,11 +48,10 @@ class FakeQuantized(nn.Module):
         if not self.training or self._steps % _REFRESH_STEPS == 0:
             self._refresh()
         self._steps += self.training
-        weights = {
-            name: straight_through(weight, self._scales[name], self._bits[name]) if name in self._bits else weight
-            for name, weight in self.network.named_parameters()
-        }
-        return functional_call(self.network, weights, inputs)
+        return super().forward(*inputs)
+
+    def seen(self, name: str, weight: torch.Tensor) -> torch.Tensor:
+        return straight_through(weight, self._scales[name], self._bits[name]) if name in self._bits else weight
 
     @torch.no_grad()
     def _refresh(self) -> None:
@@ -49,20 +62,15 @@ class FakeQuantized(nn.Module):
                 self._scales[name] = scale.reshape(shape).to(weight.device)
 
 
-class RoundingAware(nn.Module):
-    """Answers as `network` would with the parameters of these names rounded; trains the network it wraps."""
+class RoundingAware(_Aware):
+    """With the parameters of these names rounded."""
 
     def __init__(self, network: nn.Module, names: Iterable[str], rounder: Callable[[torch.Tensor], Kept]) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self._names, self._rounder = set(names), rounder
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        weights = {
-            name: weight + self._change(weight) if name in self._names else weight
-            for name, weight in self.network.named_parameters()
-        }
-        return functional_call(self.network, weights, inputs)
+    def seen(self, name: str, weight: torch.Tensor) -> torch.Tensor:
+        return weight + self._change(weight) if name in self._names else weight
 
     @torch.no_grad()
     def _change(self, weight: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from mdlake.models.batches import Batch
 from mdlake.models.scoring import Loader
 from mdlake.models.tasks import Task
 from mdlake.shrink.distill_features import FeatureOptions, WatchedPairs
-from mdlake.shrink.distill_losses import decoupled_loss, hard_label_loss
+from mdlake.shrink.distill_losses import decoupled_loss, hard_label_loss, soft_label_loss, soft_logit_loss
 
 _KINDS = ("soft", "hard", "decoupled")
 
@@ -94,7 +94,7 @@ class DistillLoss:
     def _taught(self, task: Task, logits: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         options = self.options
         if options.kind == "soft":
-            return task.soft_loss(logits, scores, options.temperature)
+            return (soft_logit_loss if task.outputs == 1 else soft_label_loss)(logits, scores, options.temperature)
         if task.outputs == 1:
             raise InvalidArgumentError(f"{options.kind!r} labels are those of classes; for one output use soft")
         if options.kind == "hard":

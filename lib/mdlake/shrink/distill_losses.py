@@ -1,15 +1,16 @@
-"""What a student of classes learns from a teacher's logits: losses of tensors, each usable alone.
+"""What a student learns from a teacher's logits: losses of tensors, each usable alone.
 
-All take logits float [rows, classes] of student and teacher and return the mean over rows, a scalar, in nats.
+All but one take logits float [rows, classes] of student and teacher; all return the mean over rows, a scalar, in nats.
 Gradients flow into the student only.
 """
 
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, kl_div, log_softmax, softmax
 
 from mdlake.errors import InvalidArgumentError
+from mdlake.models.tasks.binary import spread
 
 
 def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
@@ -21,6 +22,12 @@ def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: f
     _check(student, teacher, temperature)
     ours, theirs = (log_softmax(logits / temperature, dim=1) for logits in (student, teacher.detach()))
     return temperature**2 * kl_div(ours, theirs, log_target=True, reduction="batchmean")
+
+
+def soft_logit_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
+    """The same of one logit a row: cross entropy given the teacher [rows]; the student is so, or [rows, members]."""
+    target = spread(torch.sigmoid(teacher.detach() / temperature), student)
+    return temperature**2 * binary_cross_entropy_with_logits(student / temperature, target)
 
 
 def hard_label_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -68,11 +68,6 @@ class BinaryTask:
         """The mean cross entropy in nats; of logits [rows, members], each member against the same labels."""
         return binary_cross_entropy_with_logits(logits, spread(labels, logits))
 
-    def soft_loss(self, student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Hinton, Vinyals and Dean (2015), section 2, for one logit; teacher [rows], student too or [rows, members]."""
-        target = spread(torch.sigmoid(teacher / temperature), student)
-        return temperature**2 * binary_cross_entropy_with_logits(student / temperature, target)
-
     def measure(self, logits: np.ndarray, labels: np.ndarray) -> Measures:
         return measure_binary(logits, labels)
 

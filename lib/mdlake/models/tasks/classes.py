@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch.nn.functional import cross_entropy, log_softmax, softmax
+from torch.nn.functional import cross_entropy
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.metrics import Measures, measure_classes
@@ -58,11 +58,6 @@ class ClassTask:
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The mean cross entropy in nats of logits [rows, classes]."""
         return cross_entropy(logits, labels)
-
-    def soft_loss(self, student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Hinton, Vinyals and Dean (2015), section 2; logits [rows, classes]."""
-        target = softmax(teacher / temperature, dim=1)
-        return -(temperature**2) * (target * log_softmax(student / temperature, dim=1)).sum(dim=1).mean()
 
     def measure(self, logits: np.ndarray, labels: np.ndarray) -> Measures:
         return measure_classes(logits, labels)
