@@ -10,7 +10,8 @@ would leave nothing to see once it has learnt them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -41,22 +42,16 @@ def output_spreads(network: nn.Module, batches: Iterable[Batch], names: Iterable
     layers = {name: layer for name, layer in layers_of(network).items() if name in set(names)}
     bases = {name: _basis(layer) for name, layer in layers.items()}
     sums: dict[str, list[torch.Tensor]] = {}
-    caught: list[tuple[str, torch.Tensor]] = []
-    handles = [_catch(name, layer, caught) for name, layer in layers.items()]
-    try:
-        with evaluating(network):
-            for batch in batches:
-                network(*batch.inputs)
-                for name, output in caught:
-                    bias = layers[name].bias
-                    rows = _columns(layers[name], output).double() - (0.0 if bias is None else bias.double()[:, None])
-                    rows = bases[name].T @ rows
-                    parts = [rows @ rows.T, rows.sum(1), torch.tensor(rows.shape[1])]
-                    sums[name] = [a + b for a, b in zip(sums[name], parts, strict=True)] if name in sums else parts
-                caught.clear()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluating(network), _caught(layers) as caught:
+        for batch in batches:
+            caught.clear()
+            network(*batch.inputs)
+            for name, output in caught:
+                bias = layers[name].bias
+                rows = _columns(layers[name], output).double() - (0.0 if bias is None else bias.double()[:, None])
+                rows = bases[name].T @ rows
+                parts = [rows @ rows.T, rows.sum(1), torch.tensor(rows.shape[1])]
+                sums[name] = [a + b for a, b in zip(sums[name], parts, strict=True)] if name in sums else parts
     if unused := sorted(set(layers) - set(sums)):
         raise InvalidArgumentError(f"no batch reached these layers: {unused}; pass some rows of the training split")
     found = {}
@@ -89,21 +84,15 @@ def output_curvature(
     """
     layers, generator = layers_of(network), torch.Generator().manual_seed(seed)
     sums = {name: torch.zeros(len(layer.weight), dtype=torch.float64) for name, layer in layers.items()}
-    caught: list[tuple[str, torch.Tensor]] = []
-    handles = [_catch(name, layer, caught) for name, layer in layers.items()]
     rows = 0
-    try:
-        with evaluating(network), torch.enable_grad():
-            for batch in batches:
-                for _ in range(draws):
-                    caught.clear()
-                    logits = network(*batch.inputs) / temperature
-                    value = loss(logits, drawn_labels(logits, generator)) * len(logits)
-                    _add_squares(value, caught, layers, sums)
-                    rows += len(logits)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluating(network), torch.enable_grad(), _caught(layers) as caught:
+        for batch in batches:
+            for _ in range(draws):
+                caught.clear()
+                logits = network(*batch.inputs) / temperature
+                value = loss(logits, drawn_labels(logits, generator)) * len(logits)
+                _add_squares(value, caught, layers, sums)
+                rows += len(logits)
     if not rows:
         raise InvalidArgumentError("there are no batches to measure on: pass some rows of the training split")
     return {name: total / rows for name, total in sums.items()}
@@ -134,8 +123,17 @@ def _columns(layer: Layer, output: torch.Tensor) -> torch.Tensor:
     return output.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
 
 
-def _catch(name: str, layer: Layer, caught: list[tuple[str, torch.Tensor]]) -> torch.utils.hooks.RemovableHandle:
-    def hook(module: nn.Module, args: object, output: torch.Tensor) -> None:
-        caught.append((name, output))
+@contextmanager
+def _caught(layers: dict[str, Layer]) -> Iterator[list[tuple[str, torch.Tensor]]]:
+    """What the layers give while the block runs, by name, in the order in which they are reached."""
+    caught: list[tuple[str, torch.Tensor]] = []
 
-    return layer.register_forward_hook(hook)
+    def catch(name: str, layer: Layer) -> torch.utils.hooks.RemovableHandle:
+        return layer.register_forward_hook(lambda module, args, output: caught.append((name, output)))
+
+    handles = [catch(name, layer) for name, layer in layers.items()]
+    try:
+        yield caught
+    finally:
+        for handle in handles:
+            handle.remove()
