@@ -129,7 +129,10 @@ def _caught(layers: dict[str, Layer]) -> Iterator[list[tuple[str, torch.Tensor]]
     caught: list[tuple[str, torch.Tensor]] = []
 
     def catch(name: str, layer: Layer) -> torch.utils.hooks.RemovableHandle:
-        return layer.register_forward_hook(lambda module, args, output: caught.append((name, output)))
+        def hook(module: nn.Module, args: object, output: torch.Tensor) -> None:
+            caught.append((name, output))
+
+        return layer.register_forward_hook(hook)
 
     handles = [catch(name, layer) for name, layer in layers.items()]
     try:
