@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mdlake.shrink.distill import gap_closed
+from mdlake.shrink.distill.loss import gap_closed
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 from mdlake.models.curves import Curves
 from mdlake.models.metrics import score_name, score_of
 from mdlake.models.records import need_record
-from mdlake.shrink.distill import gap_closed
+from mdlake.shrink.distill.loss import gap_closed
 from ray_tasks.figures import record_training
 from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import load_recipe

@@ -26,7 +26,7 @@ from mdlake.models.own import Own
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.shards import Shards
 from mdlake.models.training import predict
-from mdlake.shrink.distill import gap_closed
+from mdlake.shrink.distill.loss import gap_closed
 from mdlake.shrink.prune import count_nonzero
 from mdlake.shrink.structured.macs import macs
 from ray_tasks.compress import RECORD as ARTIFACT_RECORD

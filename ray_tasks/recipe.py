@@ -22,8 +22,8 @@ from mdlake.models.tokens import TokenSpec
 from mdlake.models.training import TrainingOptions
 from mdlake.shrink.attempts import CompressOptions
 from mdlake.shrink.choices import choices
-from mdlake.shrink.data_free import DataFreeOptions
-from mdlake.shrink.distill import DistillOptions
+from mdlake.shrink.distill.data_free import DataFreeOptions
+from mdlake.shrink.distill.loss import DistillOptions
 
 _FOLDER = Path(__file__).parent / "recipes"
 _T = TypeVar("_T")

@@ -13,8 +13,8 @@ from mdlake.models.metrics import score_of
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.scoring import Loader
 from mdlake.models.shards import Shards, open_shards
-from mdlake.shrink.data_free import DataFreeOptions
-from mdlake.shrink.distill import DistillLoss, DistillOptions
+from mdlake.shrink.distill.data_free import DataFreeOptions
+from mdlake.shrink.distill.loss import DistillLoss, DistillOptions
 from ray_tasks.options import CommonOptions, storage_options
 from ray_tasks.recipe import Recipe
 from ray_tasks.score import RECORD as SCORES

@@ -21,8 +21,8 @@ from mdlake.models.own import Own
 from mdlake.models.records import fingerprint, write_record
 from mdlake.models.scoring import Loader
 from mdlake.models.training import Loss, Trainer, Training, TrainingOptions
-from mdlake.shrink.data_free import DataFreeOptions
-from mdlake.shrink.data_free_training import DataFreeTraining
+from mdlake.shrink.distill.data_free import DataFreeOptions
+from mdlake.shrink.distill.data_free_training import DataFreeTraining
 
 
 @dataclass(frozen=True)

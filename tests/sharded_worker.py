@@ -24,8 +24,8 @@ from mdlake.models.batches import Source
 from mdlake.models.checkpoints import load_checkpoint, save_checkpoint
 from mdlake.models.features import FeatureSpec
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss
-from mdlake.shrink.distill import DistillLoss, DistillOptions
-from mdlake.shrink.distill_features import FeatureOptions
+from mdlake.shrink.distill.loss import DistillLoss, DistillOptions
+from mdlake.shrink.distill.watched import FeatureOptions
 from tests.tiny_models import TASK, shards_of
 
 

@@ -18,8 +18,8 @@ from mdlake.models.batches import ordered_batches
 from mdlake.models.checkpoints import best_weights, load_checkpoint, save_checkpoint
 from mdlake.models.networks import build_network
 from mdlake.models.training import BESIDE, Trainer, TrainingOptions, hard_loss
-from mdlake.shrink.distill import DistillLoss, DistillOptions
-from mdlake.shrink.distill_features import FeatureOptions
+from mdlake.shrink.distill.loss import DistillLoss, DistillOptions
+from mdlake.shrink.distill.watched import FeatureOptions
 
 
 def dots(height: int = 16, width: int = 24) -> torch.Tensor:

@@ -14,8 +14,8 @@ from mdlake.lake.store import open_store
 from mdlake.models.batches import ordered_batches
 from mdlake.models.checkpoints import best_weights, load_checkpoint, save_checkpoint
 from mdlake.models.training import Trainer, hard_loss, predict
-from mdlake.shrink.data_free import DataFreeOptions, Generator, distill_without_data
-from mdlake.shrink.data_free_training import DataFreeTraining
+from mdlake.shrink.distill.data_free import DataFreeOptions, Generator, distill_without_data
+from mdlake.shrink.distill.data_free_training import DataFreeTraining
 from tests.tiny_models import delays, source_of, write_split
 
 

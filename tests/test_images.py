@@ -31,7 +31,7 @@ from mdlake.models.tasks import ClassTask, task_from_json
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
 from mdlake.shrink.attempts import CompressOptions, attempts
 from mdlake.shrink.compress import compress
-from mdlake.shrink.distill import DistillLoss, DistillOptions
+from mdlake.shrink.distill.loss import DistillLoss, DistillOptions
 from mdlake.shrink.stages import Data
 from mdlake.shrink.structured.macs import macs
 

@@ -23,8 +23,8 @@ from mdlake.shrink.attempts import CompressOptions, attempts
 from mdlake.shrink.aware import FakeQuantized
 from mdlake.shrink.candidates import Candidate
 from mdlake.shrink.compress import compress
-from mdlake.shrink.distill import DistillLoss, DistillOptions, gap_closed
-from mdlake.shrink.distill_losses import soft_logit_loss
+from mdlake.shrink.distill.logits import soft_logit_loss
+from mdlake.shrink.distill.loss import DistillLoss, DistillOptions, gap_closed
 from mdlake.shrink.prune import PruneOptions, apply_masks, count_nonzero, magnitude_masks, prunable, sparsity
 from mdlake.shrink.quantize import Weights, quantize_all, quantize_linear, search_bits, uniform_bits
 from mdlake.shrink.search import Budget, choose, refine

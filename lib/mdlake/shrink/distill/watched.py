@@ -1,4 +1,4 @@
-"""What inner layers of student and teacher see, compared while training: the losses of `feature_losses` on pairs."""
+"""What inner layers of student and teacher see, compared while training: the losses of `features` on pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
 from mdlake.models.training import BESIDE
 from mdlake.shrink.curvature import evaluating
-from mdlake.shrink.feature_losses import HintLoss, attention_loss, catch_features, relational_loss
+from mdlake.shrink.distill.features import HintLoss, attention_loss, catch_features, relational_loss
 
 Compare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.functional import log_softmax, softmax
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.shrink.distill_losses import decoupled_loss, hard_label_loss, soft_label_loss
-from mdlake.shrink.feature_losses import HintLoss, attention_loss, relational_loss, watch_features
+from mdlake.shrink.distill.features import HintLoss, attention_loss, relational_loss, watch_features
+from mdlake.shrink.distill.logits import decoupled_loss, hard_label_loss, soft_label_loss
 from tests.tiny_networks import CLASSES, convolutional, dense, images, points, trained
 
 STUDENT = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))

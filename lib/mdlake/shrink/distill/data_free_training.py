@@ -13,7 +13,7 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Share, Source, ordered_batches
 from mdlake.models.images import ImageSpec
 from mdlake.models.training import Progress, predict, seed_of
-from mdlake.shrink.data_free import Adversaries, DataFreeOptions
+from mdlake.shrink.distill.data_free import Adversaries, DataFreeOptions
 
 
 @dataclass

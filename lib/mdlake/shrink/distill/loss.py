@@ -18,8 +18,8 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
 from mdlake.models.scoring import Loader
 from mdlake.models.tasks import Task
-from mdlake.shrink.distill_features import FeatureOptions, WatchedPairs
-from mdlake.shrink.distill_losses import decoupled_loss, hard_label_loss, soft_label_loss, soft_logit_loss
+from mdlake.shrink.distill.logits import decoupled_loss, hard_label_loss, soft_label_loss, soft_logit_loss
+from mdlake.shrink.distill.watched import FeatureOptions, WatchedPairs
 
 _KINDS = ("soft", "hard", "decoupled")
 
@@ -29,7 +29,7 @@ class DistillOptions:
     """`soft` is the share of the soft term in the loss: 0 is training without a teacher.
 
     kind: "soft" labels, "hard" ones (the class that the teacher decides for), or "decoupled": see
-    `mdlake.shrink.distill_losses`. The last has the weights `target` and `others` of its two parts. asked: the teacher
+    `mdlake.shrink.distill.logits`. The last has the weights `target` and `others` of its two parts. asked: the teacher
     is asked anew for each batch, which images that are augmented need; else its scores are read beside the shards.
     features: what inner layers see is compared as well; only while a student is trained whole.
     """
