@@ -28,6 +28,7 @@ from bench.model_figures import Row, show, show_distilled, write
 from bench.model_peers import DENSE, SPARSE, Packed, Weights, missing
 from bench.model_plot import plot
 from mdlake.artifact import load_artifact
+from mdlake.errors import InvalidArgumentError
 from mdlake.export import ExportOptions, export_onnx
 from mdlake.lake.store import open_store
 from mdlake.models.batches import Source, ordered_batches
@@ -77,7 +78,10 @@ def main() -> None:
         else:
             shards = mnist.write_shards(build / "mnist")
         for seed in range(options.seeds):
-            rows += list(run(case, seed, shards, build, options, console))
+            try:
+                rows += list(run(case, seed, shards, build, options, console))
+            except InvalidArgumentError as error:  # a budget that cannot be met
+                console.print(f"{case}, seed {seed}: {error}")
     if not rows:
         return
     show(rows, console)
