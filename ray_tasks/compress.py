@@ -5,8 +5,8 @@
 Without a student in the recipe it is the teacher that is made small. A candidate is one combination of the options
 that the recipe's stages have, run in order, then encoded; with `refine` there are more, between the best and those over
 the budget. All choices are made on the validation split; the test split is not opened. The result does not depend on
-the number of workers. Candidates that begin with the same stage are one task; what it found is kept until all are
-done, so a run that was killed repeats only tasks that had not finished.
+the number of workers. Candidates that begin with the same stage are one task; what it found is kept until there is an
+artifact, so a run that was killed, or that failed for its budget, repeats only tasks that had not finished.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 
-from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import load_bundle
@@ -85,12 +84,16 @@ class CompressTask:
 
 @dataclass(frozen=True)
 class Plan:
-    """The search: where it begins, within which budget, and how often it looks between."""
+    """The search: where it begins, within which budget, and how often it looks between.
+
+    `asked` is what candidates come of but for their attempts: they are the same within another budget.
+    """
 
     start: CompressTask
     budget: Budget
     refine: int
     fingerprint: str
+    asked: str
 
     def tasks(self, attempts: Sequence[Attempt]) -> list[CompressTask]:
         """A task for each way to begin."""
@@ -98,9 +101,7 @@ class Plan:
         for attempt in attempts:
             begun.setdefault(attempt[0], []).append(attempt)
         return [
-            replace(
-                self.start, attempts=tuple(alike), kept=f"{_KEPT}/{self.fingerprint}-{fingerprint(of=repr(alike))}.json"
-            )
+            replace(self.start, attempts=tuple(alike), kept=f"{_KEPT}/{self.asked}-{fingerprint(of=repr(alike))}.json")
             for alike in begun.values()
         ]
 
@@ -113,19 +114,15 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     if done:
         say("compress", f"the artifact is there already: {done['bytes']} bytes")
         return done
-    candidates, kept = _search(options, plan)
-    try:
-        best = choose(candidates, plan.budget)
-    except InvalidArgumentError:  # none is within the budget, and none will be
-        store.delete(kept)
-        raise
+    candidates = _search(options, plan)
+    best = choose(candidates, plan.budget)
     store.put(ARTIFACT, best.data)
     record = write_record(
         store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), stages=best.name, bits=best.bits,
         nonzero=best.nonzero, score=best.score,
     )  # fmt: skip
     _record_statistics(options, plan.start, best, candidates, mark)
-    store.delete(kept)
+    store.delete([info.path for info in store.list(_KEPT)])
     say("compress", f"{ARTIFACT}: {len(best.data)} bytes, a score of {best.score:.4f} on validation")
     return record
 
@@ -150,7 +147,8 @@ def plan_search(options: CompressOptions) -> Plan:
         _whole_score(store, steps.against, student) - steps.max_drop,
     )
     asked = {name: value for name in ("max_bytes", "explain") if (value := getattr(options, name))}
-    mark = fingerprint(student=student["fingerprint"], steps=asdict(steps), distill=asdict(way), **asked)
+    given = {"student": student["fingerprint"], "distill": asdict(way)}
+    mark = fingerprint(**given, steps=asdict(steps), **asked)
     start = CompressTask(
         store,
         place,
@@ -165,7 +163,8 @@ def plan_search(options: CompressOptions) -> Plan:
         kept="",
         curves=Curves(store, f"compress-{mark}") if options.tensorboard else None,
     )
-    return Plan(start, Budget(data.floor, options.max_bytes), steps.refine, mark)
+    asked_of_all = fingerprint(**given, effort=steps.effort, seed=options.seed, explain=options.explain)
+    return Plan(start, Budget(data.floor, options.max_bytes), steps.refine, mark, asked_of_all)
 
 
 def _whole_score(store: Store, against: str, student: Mapping[str, Any]) -> float:
@@ -175,15 +174,13 @@ def _whole_score(store: Store, against: str, student: Mapping[str, Any]) -> floa
     return score_of(need_record(store, f"checkpoints/{ALONE}/record.json", "distill")["validation"])
 
 
-def _search(options: CompressOptions, plan: Plan) -> tuple[list[Candidate], list[str]]:
-    """All candidates, and where they are kept. Each round knows all of those before it, whoever made them when."""
+def _search(options: CompressOptions, plan: Plan) -> list[Candidate]:
+    """All candidates. Each round knows all of those before it, whoever made them when."""
     candidates: list[Candidate] = []
-    kept: list[str] = []
     with connected(options.ray, options.workers):
         engine, following = RayEngine(options.workers), list(plan.start.attempts)
         for _ in range(1 + plan.refine):
             tasks = plan.tasks(following)
-            kept += [task.kept for task in tasks]
             for found in engine.map(run_task, tasks):
                 candidates += found
                 for candidate in found:
@@ -191,14 +188,15 @@ def _search(options: CompressOptions, plan: Plan) -> tuple[list[Candidate], list
             following = refine(candidates, plan.budget)
             if not following:
                 break
-    return candidates, kept
+    return candidates
 
 
 def run_task(task: CompressTask) -> list[Candidate]:
-    """The candidates of the task: those that a killed run left, or made now."""
+    """The candidates of the task: those that another run left, or made now."""
     if task.store.exists(task.kept):
-        kept = json.loads(task.store.get(task.kept))
-        return [Candidate.from_json(task.attempts, found) for found in kept]
+        kept = [Candidate.from_json(task.attempts, found) for found in json.loads(task.store.get(task.kept))]
+        if all(made.ends_as_well(task.data.floor - task.give_up) for made in kept):
+            return kept
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
     model = load_bundle(task.place, task.model, task.own)

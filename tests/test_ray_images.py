@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,32 @@ def test_one_worker_or_two_make_the_same_artifact_and_a_killed_run_goes_on(
     test = table(300, 2)
     right = (logits_of(found, test).argmax(1).numpy() == test["label"].to_numpy()).mean()
     assert right == pytest.approx(accuracy["artifact"])
+
+
+def test_a_budget_that_was_not_met_costs_nothing_twice(
+    trained: Path, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever allows more gets the candidates that there are; those given up too early are made again."""
+    strict, lake = tmp_path / "strict.toml", tmp_path / "lake"
+    strict.write_text(Path(recipe).read_text().replace("max_drop = 0.3", "max_drop = -0.9\ngive_up = 2.0"))
+    shutil.copytree(trained, lake)
+    given: dict[str, Any] = {"lake": str(lake), "recipe": str(strict), "workers": 1}
+    with pytest.raises(InvalidArgumentError, match="raise max_drop"):
+        compress(CompressOptions(**given))
+    assert not (lake / ARTIFACT).exists()
+
+    def trains(*args: object, **more: object) -> None:
+        raise AssertionError("it is made again")
+
+    monkeypatch.setattr("ray_tasks.compress.compress_model", trains)
+    plan = plan_search(CompressOptions(**given, max_drop=0.5))
+    found = [made for task in plan.tasks(plan.start.attempts) for made in run_task(task)]
+    assert len(found) == 4 and all(made.whole for made in found)
+    task = plan.tasks(plan.start.attempts)[0]
+    with pytest.raises(AssertionError, match="made again"):
+        run_task(replace(task, give_up=-2.0))
+    assert compress(CompressOptions(**given, max_drop=0.9))["bytes"] == min(len(made.data) for made in found)
+    assert not list(lake.glob("artifacts/candidates/*"))
 
 
 def test_the_highest_scores_alone_are_other_scores(trained: Path) -> None:

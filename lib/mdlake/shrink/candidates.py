@@ -44,6 +44,11 @@ class Candidate:
     def name(self) -> str:
         return told(self.attempt)
 
+    def ends_as_well(self, least: float) -> bool:
+        """Whether it would end where it did if those were given up that are below this score after a stage."""
+        before = (report.score for report in self.stages[:-1])
+        return all(score >= least for score in before) and (self.whole or self.score < least)
+
     def to_json(self) -> dict[str, Any]:
         """Everything; of the attempt, how Python writes it."""
         plain = {name: getattr(self, name) for name in ("score", "nonzero", "bits", "history", "whole")}
