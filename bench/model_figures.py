@@ -56,8 +56,8 @@ def load(source: Path) -> list[Row]:
 def show(rows: list[Row], console: Console) -> None:
     """Mean and worst over seeds."""
     table = Table(title="float32 bytes over bytes of the file; accuracy on the test split", title_justify="left")
-    heads = ("case", "codec", "bytes", "x", "x, worst", "accuracy", "lost, points", "lost, worst", "not zero", "MACs")
-    for head in heads:
+    measured = ("bytes", "x", "x, worst", "accuracy", "lost, points", "lost, worst", "not zero", "MACs")
+    for head in ("case", "codec", "seeds", *measured):
         table.add_column(head, justify="left" if head in ("case", "codec") else "right", no_wrap=head == "case")
     for case, codec in dict.fromkeys((row.case, kind_of(row)) for row in rows):
         same = [row for row in rows if row.case == case and kind_of(row) == codec]
@@ -66,6 +66,7 @@ def show(rows: list[Row], console: Console) -> None:
         table.add_row(
             case,
             codec,
+            str(count),
             f"{sum(row.bytes for row in same) / count:,.0f}",
             f"{sum(row.x for row in same) / count:.1f}",
             f"{min(row.x for row in same):.1f}",
@@ -106,7 +107,8 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="+", help="CSVs of bench.models")
     parser.add_argument("--out", type=Path, help="a CSV of all of them; the plot goes beside it")
     options = parser.parse_args()
-    rows = [row for source in options.results for row in load(source)]
+    found = {(row.case, row.seed, row.codec): row for source in options.results for row in load(source)}
+    rows = list(found.values())  # of one that was measured twice the last
     console = Console(width=140)
     show(rows, console)
     show_distilled(rows, console)

@@ -28,13 +28,13 @@ from bench.model_figures import Row, show, show_distilled, write
 from bench.model_peers import DENSE, SPARSE, Packed, Weights, missing
 from bench.model_plot import plot
 from mdlake.artifact import load_artifact
-from mdlake.errors import InvalidArgumentError
 from mdlake.export import ExportOptions, export_onnx
 from mdlake.lake.store import open_store
 from mdlake.models.batches import Source, ordered_batches
 from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.shards import open_shards
 from mdlake.models.training import predict
+from mdlake.shrink.search import BudgetError
 from ray_tasks.compress import ARTIFACT, CompressOptions, compress
 from ray_tasks.distill import DistillOptions, distill
 from ray_tasks.evaluate import EvaluateOptions, evaluate
@@ -80,7 +80,7 @@ def main() -> None:
         for seed in range(options.seeds):
             try:
                 rows += list(run(case, seed, shards, build, options, console))
-            except InvalidArgumentError as error:  # a budget that cannot be met
+            except BudgetError as error:
                 console.print(f"{case}, seed {seed}: {error}")
     if not rows:
         return

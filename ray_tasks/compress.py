@@ -32,7 +32,7 @@ from mdlake.shrink.attempts import Attempt, attempts
 from mdlake.shrink.candidates import Candidate
 from mdlake.shrink.compress import compress as compress_model
 from mdlake.shrink.search import Budget, choose, refine
-from mdlake.shrink.stages import Data, Stage
+from mdlake.shrink.stages import SEARCHING, Data, Stage
 from mdlake.statistics.figures import CANDIDATE
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_layers, record_models, record_training
@@ -86,7 +86,8 @@ class CompressTask:
 class Plan:
     """The search: where it begins, within which budget, and how often it looks between.
 
-    `asked` is what candidates come of but for their attempts: they are the same within another budget.
+    `asked` is what candidates come of but for their attempts: they are the same within another budget, unless a stage
+    looks for what that allows.
     """
 
     start: CompressTask
@@ -147,7 +148,7 @@ def plan_search(options: CompressOptions) -> Plan:
         _whole_score(store, steps.against, student) - steps.max_drop,
     )
     asked = {name: value for name in ("max_bytes", "explain") if (value := getattr(options, name))}
-    given = {"student": student["fingerprint"], "distill": asdict(way)}
+    given = {"student": student["fingerprint"], "distill": asdict(way), **taught.inputs}
     mark = fingerprint(**given, steps=asdict(steps), **asked)
     start = CompressTask(
         store,
@@ -163,7 +164,9 @@ def plan_search(options: CompressOptions) -> Plan:
         kept="",
         curves=Curves(store, f"compress-{mark}") if options.tensorboard else None,
     )
-    asked_of_all = fingerprint(**given, effort=steps.effort, seed=options.seed, explain=options.explain)
+    searching = any(isinstance(stage, SEARCHING) for attempt in start.attempts for stage in attempt)
+    within = {"floor": data.floor} if searching else {}
+    asked_of_all = fingerprint(**given, **within, effort=steps.effort, seed=options.seed, explain=options.explain)
     return Plan(start, Budget(data.floor, options.max_bytes), steps.refine, mark, asked_of_all)
 
 

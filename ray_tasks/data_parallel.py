@@ -64,8 +64,9 @@ def _train_loop(config: dict[str, Any]) -> None:
         return
     torch.set_num_threads(1)
     try:
-        for plan in config["plans"]:
-            _train_plan(plan, board)
+        plans = list(config.pop("plans"))
+        while plans:  # what a plan holds, a teacher or rows, goes with it
+            _train_plan(plans.pop(0), board)
     except (InvalidArgumentError, CorruptError, UnsupportedVersionError) as error:
         ray.get(board.fail.remote(error))
         raise

@@ -9,6 +9,7 @@ from typing import Any
 from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
 from mdlake.models.bundle import MODEL_FILE
+from mdlake.models.checkpoints import remove_checkpoints
 from mdlake.models.metrics import score_of
 from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.scoring import Loader
@@ -42,10 +43,10 @@ class Students:
 
     def choose(self) -> dict[str, Any]:
         """Makes the best of the ways, on validation, the distilled student; returns its record."""
-        record = self._chosen() or self._choose()
-        for plan in self.taught:
-            if plan.record != _RECORD:
-                plan.store.delete([info.path for info in plan.store.list(plan.folder)])
+        record, store = self._chosen() or self._choose(), self.alone.store
+        ways = f"checkpoints/{DISTILLED}_"  # of this recipe, or of one that was not brought to its end
+        store.delete([info.path for info in store.list("checkpoints") if info.path.startswith(ways)])
+        remove_checkpoints(store, f"checkpoints/{DISTILLED}")
         return record
 
     def _choose(self) -> dict[str, Any]:
@@ -125,7 +126,12 @@ def taught_by(store: Store, recipe: Recipe, way: DistillOptions) -> Taught:
 
 def chosen_way(recipe: Recipe, student: Mapping[str, Any]) -> DistillOptions:
     """The way by which the distilled student of that record was taught."""
-    return recipe.distill[0] if len(recipe.distill) == 1 else DistillOptions(**student["distill"])
+    if len(recipe.distill) == 1:
+        return recipe.distill[0]
+    way = DistillOptions(**student["distill"]) if "distill" in student else None
+    if way not in recipe.distill:
+        raise InvalidArgumentError("the student was not taught in one of the recipe's ways: run distill again")
+    return way
 
 
 def _told(way: Mapping[str, Any]) -> str:

@@ -86,15 +86,15 @@ class TrainPlan:
         Not of it is the number of workers of a sharded training, which another number may continue; its weights differ
         a little by that.
         """
+        learnt = {"train": self.train.shards.fingerprint, "training": asdict(self.training)}
         return fingerprint(
             network=self.network,
             options=self.network_options,
             features=self.train.features.to_json(),
             **self.train.task.to_json(),
-            train=self.train.shards.fingerprint,
             validation=self.validation.shards.fingerprint,
-            training=asdict(self.training),
             workers="sharded" if self.sharded else self.workers,
+            **({} if self.without_data else learnt),
             **self.inputs,
         )
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -130,6 +134,14 @@ def test_other_losses_of_distillation_are_an_option(tmp_path: Path, kind: str) -
         replace(options, kind="softer")
 
 
+def until(trainer: Trainer, epoch: int, keep: Callable[[], None] = lambda: None) -> None:
+    """Trains, and stops before the training is over: what was put beside the network and watched is there still."""
+    for progress in trainer.run():
+        keep()
+        if progress.epoch == epoch:
+            return
+
+
 def test_hints_between_widths_are_learnt_and_thrown_away(tmp_path: Path) -> None:
     """The map is in the checkpoints, so that a killed run goes on to the same bits, and not in the network."""
     train, validation = source(tmp_path / "train", 300), source(tmp_path / "validation", 100, 1)
@@ -138,16 +150,13 @@ def test_hints_between_widths_are_learnt_and_thrown_away(tmp_path: Path) -> None
     features = FeatureOptions("hint", pairs, weight=10.0)
     ends, apart = [], []
     for name, weight, kill in (("off", 1e-6, 0), ("whole", 10.0, 0), ("killed", 10.0, 1)):
-        for stop in (kill, TRAINING.epochs):
+        for stop in filter(None, (kill, TRAINING.epochs)):
             torch.manual_seed(3)
             student = build_network("lenet_5", {"size": 16, "filters": [3, 5], "hidden": 8, "outputs": 3})
             loss = DistillLoss(DistillOptions(soft=0.0, asked=True, features=replace(features, weight=weight)), teacher)
             trainer = Trainer(student, train, validation, TRAINING, loss)
             load_checkpoint(store, name, trainer, "f")
-            for progress in trainer.run():
-                save_checkpoint(store, name, trainer, "f")
-                if progress.epoch == stop:
-                    break
+            until(trainer, stop, partial(save_checkpoint, store, name, trainer, "f"))
         network = build_network("lenet_5", {"size": 16, "filters": [3, 5], "hidden": 8, "outputs": 3})
         weights, history = best_weights(store, name, "f")
         network.load_state_dict(weights)
@@ -159,8 +168,12 @@ def test_hints_between_widths_are_learnt_and_thrown_away(tmp_path: Path) -> None
     assert apart[1] < 0.7 * apart[0] and apart[1] == apart[2]
     assert all(torch.equal(ends[1][name], ends[2][name]) for name in ends[1])
     list(trainer.run())
-    assert not hasattr(student, BESIDE)
-    with pytest.raises(InvalidArgumentError, match=r"as many dimensions, not \[100, 6, .* and \[100, 12\]"):
+    assert not hasattr(student, BESIDE) and not loss._pairs and pickle.dumps(student)
+    with pytest.raises(InvalidArgumentError, match=r"beside an nn\.Sequential"):
+        alone = torch.nn.Sequential(OrderedDict(conv1=torch.nn.Conv2d(1, 3, 3), rest=torch.nn.Flatten()))
+        ours = DistillOptions(asked=True, features=FeatureOptions("hint", (("conv1", "conv1"),)))
+        Trainer(alone, train, validation, TRAINING, DistillLoss(ours, teacher))
+    with pytest.raises(InvalidArgumentError, match=r"as many dimensions, not \[2, 6, .* and \[2, 12\]"):
         wrong = FeatureOptions("hint", (("conv2", "hidden"),))
         options = DistillOptions(asked=True, features=wrong)
         Trainer(model().module, train, validation, TRAINING, DistillLoss(options, teacher))
@@ -178,7 +191,7 @@ def test_inner_layers_are_compared_where_the_recipe_says_so(tmp_path: Path, kind
         loss = DistillLoss(DistillOptions(soft=0.0, asked=True, features={**options, "weight": weight}), teacher)  # type: ignore[arg-type]
         student = model(2)
         trainer = Trainer(student.module, train, validation, TRAINING, loss)
-        list(trainer.run())
+        until(trainer, TRAINING.epochs)
         images = next(iter(ordered_batches(validation))).inputs
         for network in (student.module, teacher):
             network(*images)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
-from test_images import SHAPE, TASK, TRAINING, model, source
+from test_images import SHAPE, SPEC, TASK, TRAINING, model, source
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import open_store
-from mdlake.models.batches import ordered_batches
+from mdlake.models.batches import Source, ordered_batches
 from mdlake.models.checkpoints import best_weights, load_checkpoint, save_checkpoint
 from mdlake.models.training import Trainer, hard_loss, predict
 from mdlake.shrink.distill.data_free import DataFreeOptions, Generator, distill_without_data
 from mdlake.shrink.distill.data_free_training import DataFreeTraining
-from tests.tiny_models import delays, source_of, write_split
+from tests.tiny_models import delays, shards_of, source_of, write_split
 
 
 def test_a_student_learns_what_no_row_shows_it(tmp_path: Path) -> None:
@@ -57,6 +58,12 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     columns = source_of(write_split(tmp_path / "columns", delays(30)))
     with pytest.raises(InvalidArgumentError, match="only images can be made up"):
         DataFreeTraining(model().module, model().module, columns, options)
+    table = pa.table({"image": [b"0" * 256] * 9, "label": pa.nulls(9, pa.int64())})
+    unlabelled = Source(shards_of(write_split(tmp_path / "unlabelled", table)), SPEC, TASK)
+    with pytest.raises(InvalidArgumentError, match="no row with a label"):
+        DataFreeTraining(model().module, model().module, unlabelled, options)
+    with pytest.raises(InvalidArgumentError, match="whole numbers"):
+        DataFreeOptions(rounds=10.5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (2, 9, 14)])

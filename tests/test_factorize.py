@@ -59,6 +59,15 @@ def test_with_data_the_outputs_are_closer_and_the_values_tell_by_how_much() -> N
     assert errors[0] == pytest.approx(float(factors(weight, spread).values[4:].square().sum()), rel=0.02)
 
 
+def test_what_comes_next_may_work_in_place() -> None:
+    """The outputs are those of the layer, not what a ReLU in place makes of them."""
+    layer, inputs = nn.Linear(8, 8), torch.randn(100, 8)
+    batches = [Batch((inputs,), torch.zeros(100))]
+    alone = output_spreads(layer, batches, ["weight"])["weight"]
+    found = output_spreads(nn.Sequential(layer, nn.ReLU(inplace=True)), batches, ["0.weight"])["0.weight"]
+    assert torch.equal(found.second, alone.second) and torch.equal(found.mean, alone.mean)
+
+
 @pytest.mark.parametrize("outputs", [6, 40])
 def test_the_bias_makes_up_for_the_mean(outputs: int) -> None:
     """Outputs of rank 2 about their mean: two factors and a bias give them, whatever the mean; without it, three do."""

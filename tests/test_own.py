@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from mdlake.shrink.attempts import CompressOptions, attempts
 from mdlake.shrink.compress import compress
 from mdlake.shrink.stages import Data
 from ray_tasks.recipe import parse_recipe
+from ray_tasks.students import chosen_way
 from tests.own_networks import INPUTS, NETWORK, Halves, Lines, Tied, plain
 
 GIVEN = Own(NETWORK, INPUTS)
@@ -203,6 +204,20 @@ def test_a_recipe_may_leave_open_how_to_teach() -> None:
     assert [(way.temperature, way.soft) for way in ways] == [(1.0, 0.5), (1.0, 0.9), (4.0, 0.5), (4.0, 0.9)]
     with pytest.raises(InvalidArgumentError, match="without a student there is one way"):
         parse_recipe(tables)
+    wrong: list[tuple[object, str]] = [
+        ("soft", "options are a table, not 'soft'"),
+        ({"temperature": []}, "temperature is an empty list"),
+        ({"temperature": float("nan")}, "temperature must be positive"),
+        ({"asked": True, "features": "hint"}, "features are a table"),
+        ({"asked": True, "features": {"kind": "hint", "pairs": ["a", "b"]}}, "lists of two names"),
+    ]
+    for distill, message in wrong:
+        with pytest.raises(InvalidArgumentError, match=message):
+            parse_recipe({**tables, "distill": distill, "student": columns})
+    recipe = parse_recipe({**tables, "student": columns})
+    assert chosen_way(recipe, {"distill": asdict(ways[2])}) == ways[2]
+    with pytest.raises(InvalidArgumentError, match="run distill again"):
+        chosen_way(recipe, {"distill": asdict(replace(ways[2], soft=0.7))})
 
 
 def test_a_recipe_names_them() -> None:

@@ -14,7 +14,7 @@ from test_images import SPEC, TASK, model, source
 from mdlake.errors import CorruptError
 from mdlake.lake.store import open_store
 from mdlake.models.batches import ordered_batches
-from mdlake.models.scores import read_scores, score_schema, score_table, scores_tensor
+from mdlake.models.scores import read_scores, score_schema, score_table, whole_scores
 from mdlake.models.scoring import ScoreTask, score_file
 from mdlake.models.shards import open_shards
 from tests.tiny_models import shards_of, write_split
@@ -24,7 +24,9 @@ def through(tmp_path: Path, logits: torch.Tensor, top: int) -> torch.Tensor:
     """Written, read and made a tensor again."""
     outputs = logits.shape[1] if logits.dim() > 1 else 1
     shards = shards_of(write_split(tmp_path, score_table(logits, score_schema(outputs, top)), files=1))
-    return scores_tensor(np.concatenate([read_scores(shards, unit) for unit in shards.units()]), outputs)
+    return whole_scores(
+        torch.from_numpy(np.concatenate([read_scores(shards, unit) for unit in shards.units()])), outputs
+    )
 
 
 @pytest.mark.parametrize("shape", [(40,), (40, 3), (40, 50)])
@@ -53,13 +55,15 @@ def test_a_teachers_top_scores_are_read_beside_the_shards(tmp_path: Path) -> Non
     for batch in ordered_batches(scored):
         with torch.no_grad():
             logits = teacher.module(*batch.inputs)
-        assert batch.scores is not None and torch.equal(batch.scores.argmax(1), logits.argmax(1))
-        assert torch.allclose(batch.scores.softmax(1).max(1)[0], logits.softmax(1).max(1)[0], atol=1e-5)
+        assert batch.scores is not None
+        scores = whole_scores(batch.scores, 3)
+        assert torch.equal(scores.argmax(1), logits.argmax(1))
+        assert torch.allclose(scores.softmax(1).max(1)[0], logits.softmax(1).max(1)[0], atol=1e-5)
     assert scored.features == SPEC and scored.task == TASK
 
 
 def test_scores_of_other_outputs_are_refused(tmp_path: Path) -> None:
     shards = shards_of(write_split(tmp_path, score_table(torch.randn(9, 50), score_schema(50, 2)), files=1))
     with pytest.raises(CorruptError, match="the task has 3"):
-        scores_tensor(read_scores(shards, shards.units()[0]), 3)
+        whole_scores(torch.from_numpy(read_scores(shards, shards.units()[0])), 3)
     assert pa.types.is_struct(score_schema(50, 2).field(0).type)

@@ -9,7 +9,7 @@ held, so that they need not be decoded in each epoch, are in memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ import torch
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.inputs import Inputs
-from mdlake.models.scores import read_scores, scores_tensor
+from mdlake.models.scores import read_scores
 from mdlake.models.shards import Shards, Unit
 from mdlake.models.tasks import Task
 
@@ -34,7 +34,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a network takes (`inputs`), the labels and, if the teacher's were asked for, its logits."""
+    """What a network takes (`inputs`), the labels and, if asked for, the teacher's scores (`scores.whole_scores`)."""
 
     inputs: tuple[torch.Tensor, ...]
     labels: torch.Tensor
@@ -102,9 +102,8 @@ class Source:
     def batch(self, arrays: Sequence[np.ndarray]) -> Batch:
         """Rows of such arrays for a network."""
         count = len(arrays) - 1 - (self.scores is not None)
-        labels = torch.from_numpy(np.ascontiguousarray(arrays[count]))
-        scores = scores_tensor(arrays[-1], self.task.outputs) if self.scores is not None else None
-        return Batch(self.features.tensors(arrays[:count]), labels, scores)
+        labels, *scores = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays[count:])
+        return Batch(self.features.tensors(arrays[:count]), labels, scores[0] if scores else None)
 
     def _read(self, unit: Unit) -> list[np.ndarray]:
         table = self.shards.read(unit, self.columns)
@@ -135,9 +134,18 @@ def training_batches(
         left = [column[size:] for column in left]
 
 
+def first_rows(source: Source, count: int) -> Batch | None:
+    """At most so many of the first labelled rows of the split; None if it has none."""
+    for unit in source.shards.units():
+        arrays = source.arrays(unit)
+        if len(arrays[0]):
+            return source.batch([array[:count] for array in arrays])
+    return None
+
+
 def sample(source: Source, batches: int, seed: int, size: int = 1024) -> list[Batch]:
-    """So many batches of the split, chosen by the seed."""
-    rows = size * batches
+    """So many batches of the split, chosen by the seed, without scores."""
+    rows, source = size * batches, replace(source, scores=None)
     return list(training_batches(source, Share(), batch_size=size, steps=batches, seed=seed, epoch=0, buffer_rows=rows))
 
 

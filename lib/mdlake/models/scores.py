@@ -50,13 +50,12 @@ def read_scores(shards: Shards, unit: Unit) -> np.ndarray:
     return np.concatenate([values.astype(np.float32).view(np.int32), places], 1)
 
 
-def scores_tensor(array: np.ndarray, outputs: int) -> torch.Tensor:
+def whole_scores(scores: torch.Tensor, outputs: int) -> torch.Tensor:
     """Logits float32 [rows], or [rows, outputs], of rows of what `read_scores` gives."""
-    given = torch.from_numpy(np.ascontiguousarray(array))
-    if given.dtype != torch.int32:
-        return given
-    top = given.shape[1] // 2
-    values, places = given[:, : top + 1].contiguous().view(torch.float32), given[:, top + 1 :].long()
+    if scores.dtype != torch.int32:
+        return scores
+    top = scores.shape[1] // 2
+    values, places = scores[:, : top + 1].contiguous().view(torch.float32), scores[:, top + 1 :].long()
     if places.numel() and not 0 <= int(places.min()) <= int(places.max()) < outputs:
         raise CorruptError(f"scores of outputs {int(places.min())} to {int(places.max())}; the task has {outputs}")
     return values[:, top:].repeat(1, outputs).scatter_(1, places, values[:, :top])

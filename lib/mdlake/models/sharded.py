@@ -18,7 +18,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch, Share, Source, ordered_batches
+from mdlake.models.batches import Batch, Share, Source, first_rows, ordered_batches
 
 GROUP = 1 << 20
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # without a forward pass
@@ -85,10 +85,10 @@ class InStep:
         for batch in ordered_batches(self.source, self.share):
             left -= 1
             yield batch
-        row = next(ordered_batches(self.source), None) if left else None
+        row = first_rows(self.source, 1) if left else None
         if row is not None:  # else no row has a label, and no worker anything to do
             self.spare = left
-            yield from [row.parts(len(row.labels))[0]] * left
+            yield from [row] * left
 
 
 def _groups(module: nn.Module) -> list[nn.Module]:

@@ -45,12 +45,27 @@ BESIDE = "learnt_beside"
 
 @runtime_checkable
 class Attached(Protocol):
-    """A loss that looks into the network: it is given it before training, and a batch as it will see.
+    """A loss that looks into the network: it is given it before training, and the rows that it is measured on.
 
-    What it puts into the network as `BESIDE` is trained as well.
+    What it puts beside the network (`put_beside`) is trained as well. After training it lets go.
     """
 
-    def attach(self, network: nn.Module, batch: Batch) -> None: ...
+    def attach(self, network: nn.Module, rows: Source) -> None: ...
+
+    def detach(self) -> None: ...
+
+
+def put_beside(network: nn.Module, module: nn.Module) -> None:
+    """Makes the module a part of the network, until training ends, without being a part of what it computes.
+
+    Raises:
+        InvalidArgumentError: the network runs all its parts in order, so that there is no such place.
+    """
+    if isinstance(network, nn.Sequential):
+        raise InvalidArgumentError(
+            "nothing can be learnt beside an nn.Sequential: put it into a module with a forward of its own"
+        )
+    network.add_module(BESIDE, module)
 
 
 @dataclass(frozen=True)
@@ -132,8 +147,8 @@ class Trainer:
                 "the stored scores are of images as they are, but training augments them: "
                 "have the teacher asked anew (asked = true under [distill])"
             )
-        if isinstance(self.loss, Attached) and (first := next(ordered_batches(self.validation), None)):
-            self.loss.attach(self.network, first)
+        if isinstance(self.loss, Attached):
+            self.loss.attach(self.network, self.validation)
         self.share: Share = _share()
         self.sharded = self.sharded and self.share.world > 1
         self._model = self._spread()
@@ -153,6 +168,8 @@ class Trainer:
             self.progress.epoch += 1
             self.progress.history.append(self._figures(loss, measured, time.monotonic() - begun))
             yield self.progress
+        if isinstance(self.loss, Attached):
+            self.loss.detach()
         if hasattr(self.network, BESIDE):
             delattr(self.network, BESIDE)
 

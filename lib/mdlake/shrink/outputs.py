@@ -125,12 +125,16 @@ def _columns(layer: Layer, output: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _caught(layers: dict[str, Layer]) -> Iterator[list[tuple[str, torch.Tensor]]]:
-    """What the layers give while the block runs, by name, in the order in which they are reached."""
+    """What the layers give while the block runs, by name, in the order in which they are reached.
+
+    What comes next gets a copy: it may work in place.
+    """
     caught: list[tuple[str, torch.Tensor]] = []
 
     def catch(name: str, layer: Layer) -> torch.utils.hooks.RemovableHandle:
-        def hook(module: nn.Module, args: object, output: torch.Tensor) -> None:
+        def hook(module: nn.Module, args: object, output: torch.Tensor) -> torch.Tensor:
             caught.append((name, output))
+            return output.clone()
 
         return layer.register_forward_hook(hook)
 

@@ -32,23 +32,27 @@ class Budget:
         return (second, first) if self.max_bytes else (first, second)
 
 
+class BudgetError(InvalidArgumentError):
+    """No candidate is within the budget."""
+
+
 def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate:
     """The best of those within the budget.
 
     Raises:
-        InvalidArgumentError: there is none; it names the nearest that was reached.
+        BudgetError: there is none; it names the nearest that was reached.
     """
     fitting = [candidate for candidate in candidates if budget.keeps(candidate)]
     if fitting:
         return min(fitting, key=budget.rank)
     if budget.max_bytes:
         least = min(candidates, key=lambda candidate: len(candidate.data))
-        raise InvalidArgumentError(
+        raise BudgetError(
             f"no candidate has at most {budget.max_bytes} bytes; the smallest has {len(least.data)} with {least.name}, "
             f"at a score of {least.score:.4f}: allow more, or add higher sparsities and fewer bits to the recipe"
         )
     best = max(candidates, key=lambda candidate: candidate.score)
-    raise InvalidArgumentError(
+    raise BudgetError(
         f"no candidate keeps a score of {budget.floor:.4f} on the validation split; the best was {best.score:.4f} "
         f"with {best.name}, {len(best.data)} bytes: raise max_drop, or allow more bits or lower sparsities"
     )

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import interpolate, l1_loss
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.training import BESIDE
+from mdlake.models.training import BESIDE, put_beside
 
 _SLOPE = 0.2
 
@@ -41,6 +41,9 @@ class DataFreeOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        counts = (self.rounds, self.every, self.student_steps, self.batch_size, self.latent, self.width)
+        if not all(type(count) is int for count in counts):
+            raise InvalidArgumentError(f"rounds, every, steps, batches and widths are whole numbers, not {counts}")
         if min(self.rounds, self.every, self.student_steps, self.batch_size, self.latent, self.width) < 1:
             raise InvalidArgumentError(
                 "rounds, every, steps, batches and widths of data-free distillation are 1 or more"
@@ -84,7 +87,7 @@ class Adversaries:
         device = next(student.parameters()).device
         learnt = list(student.parameters())
         self.generator = Generator(options.latent, options.width, shape).to(device)
-        student.add_module(BESIDE, self.generator)
+        put_beside(student, self.generator)
         self.student, self.teacher, self.options = student, teacher.to(device).eval(), options
         rates = ((learnt, options.student_rate), (list(self.generator.parameters()), options.generator_rate))
         groups = [{"params": parameters, "lr": rate, "peak": rate} for parameters, rate in rates]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Share, Source, ordered_batches
+from mdlake.models.batches import Share, Source, first_rows, ordered_batches
 from mdlake.models.images import ImageSpec
 from mdlake.models.training import Progress, predict, seed_of
 from mdlake.shrink.distill.data_free import Adversaries, DataFreeOptions
@@ -37,6 +37,10 @@ class DataFreeTraining:
         spec = self.validation.features
         if not isinstance(spec, ImageSpec):
             raise InvalidArgumentError("without data only images can be made up: leave data_free out")
+        if first_rows(self.validation, 1) is None:
+            raise InvalidArgumentError(
+                "the validation split has no row with a label", url=self.validation.shards.store.url
+            )
         self.network.to(self.device)
         torch.manual_seed(self.options.seed)
         self._pair = Adversaries(self.network, self.teacher, spec.shape, self.options)

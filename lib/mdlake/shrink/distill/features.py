@@ -65,8 +65,11 @@ def relational_loss(
 @contextmanager
 def watch_features(network: nn.Module, names: Iterable[str]) -> Iterator[dict[str, torch.Tensor]]:
     """While the block runs, what each of these submodules last gave is in the dict, by its name."""
+    modules, wanted = dict(network.named_modules()), list(names)
+    if unknown := sorted(set(wanted) - set(modules)):
+        raise InvalidArgumentError(f"the network has no submodules {unknown}; it has {sorted(modules)[1:]}")
     seen: dict[str, torch.Tensor] = {}
-    handles = _watch_all(network, names, seen)
+    handles = [_watch(modules[name], name, seen) for name in wanted]
     try:
         yield seen
     finally:
@@ -74,26 +77,10 @@ def watch_features(network: nn.Module, names: Iterable[str]) -> Iterator[dict[st
             handle.remove()
 
 
-def catch_features(network: nn.Module, names: Iterable[str]) -> dict[str, torch.Tensor]:
-    """The same for as long as the network is there."""
-    seen: dict[str, torch.Tensor] = {}
-    _watch_all(network, names, seen)
-    return seen
-
-
-def _watch_all(
-    network: nn.Module, names: Iterable[str], seen: dict[str, torch.Tensor]
-) -> list[torch.utils.hooks.RemovableHandle]:
-    modules = dict(network.named_modules())
-    wanted = list(names)
-    if unknown := sorted(set(wanted) - set(modules)):
-        raise InvalidArgumentError(f"the network has no submodules {unknown}; it has {sorted(modules)[1:]}")
-    return [_watch(modules[name], name, seen) for name in wanted]
-
-
 def _watch(module: nn.Module, name: str, seen: dict[str, torch.Tensor]) -> torch.utils.hooks.RemovableHandle:
-    def hook(module: nn.Module, args: object, output: torch.Tensor) -> None:
+    def hook(module: nn.Module, args: object, output: torch.Tensor) -> object:
         seen[name] = output
+        return output.clone() if isinstance(output, torch.Tensor) else None  # what comes next may work in place
 
     return module.register_forward_hook(hook)
 

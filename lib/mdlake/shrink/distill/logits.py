@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, kl_div, log_softmax, softmax
+from torch.special import entr
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.tasks.binary import spread
@@ -20,12 +21,15 @@ def soft_label_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: f
     gradients' size when the temperature changes.
     """
     _check(student, teacher, temperature)
-    ours, theirs = (log_softmax(logits / temperature, dim=1) for logits in (student, teacher.detach()))
-    return temperature**2 * kl_div(ours, theirs, log_target=True, reduction="batchmean")
+    chances = softmax(teacher.detach() / temperature, dim=1)  # of classes that the teacher rules out 0
+    return temperature**2 * (cross_entropy(student / temperature, chances) - entr(chances).sum(1).mean())
 
 
 def soft_logit_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
-    """The same of one logit a row: cross entropy given the teacher [rows]; the student is so, or [rows, members]."""
+    """Of one logit a row the cross entropy given the teacher [rows], times the temperature squared.
+
+    The student is [rows] too, or [rows, members], each of which learns the same.
+    """
     target = spread(torch.sigmoid(teacher.detach() / temperature), student)
     return temperature**2 * binary_cross_entropy_with_logits(student / temperature, target)
 

@@ -7,6 +7,7 @@ the temperature changes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,8 @@ import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batch, Source, first_rows
+from mdlake.models.scores import whole_scores
 from mdlake.models.scoring import Loader
 from mdlake.models.tasks import Task
 from mdlake.shrink.distill.logits import decoupled_loss, hard_label_loss, soft_label_loss, soft_logit_loss
@@ -45,11 +47,13 @@ class DistillOptions:
     def __post_init__(self) -> None:
         if isinstance(self.features, Mapping):  # as recipes have it
             object.__setattr__(self, "features", FeatureOptions(**self.features))
+        if not isinstance(self.features, FeatureOptions | None):
+            raise InvalidArgumentError(f"features are a table of kind, pairs and weight, not {self.features!r}")
         if self.features and not self.asked:
             raise InvalidArgumentError("features are those of a teacher that is asked: set asked = true")
         if self.kind not in _KINDS:
             raise InvalidArgumentError(f"a kind of distillation is one of {', '.join(_KINDS)}, not {self.kind!r}")
-        if self.temperature <= 0 or not 0 <= self.soft <= 1:
+        if not 0 < self.temperature < math.inf or not 0 <= self.soft <= 1:
             raise InvalidArgumentError("temperature must be positive, and soft a share from 0 to 1")
 
 
@@ -68,7 +72,7 @@ class DistillLoss:
     def __call__(self, task: Task, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         if not self.options.soft and not self._pairs:
             return task.loss(logits, batch.labels)
-        scores = batch.scores
+        scores = None if batch.scores is None else whole_scores(batch.scores, task.outputs)
         if scores is None and self._asked is not None:
             scores = ask(self._asked, batch)
         if scores is None:
@@ -82,10 +86,16 @@ class DistillLoss:
         loss = soft * self._taught(task, logits, scores, batch.labels) + (1 - soft) * task.loss(logits, batch.labels)
         return loss + self._pairs[0].loss() if self._pairs else loss
 
-    def attach(self, network: nn.Module, batch: Batch) -> None:
+    def attach(self, network: nn.Module, rows: Source) -> None:
         """Called with the student before it is trained."""
-        if self.options.features and self._asked is not None:
-            self._pairs[:] = [WatchedPairs(self.options.features, network, self._asked, batch)]
+        if self.options.features and self._asked is not None and (few := first_rows(rows, 2)):
+            self._pairs[:] = [WatchedPairs(self.options.features, network, self._asked, few)]
+
+    def detach(self) -> None:
+        """Called when it is trained: nothing is watched any more."""
+        for pairs in self._pairs:
+            pairs.close()
+        self._pairs.clear()
 
     @cached_property
     def _asked(self) -> nn.Module | None:

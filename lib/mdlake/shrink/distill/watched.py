@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +11,9 @@ from torch import nn
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.models.batches import Batch
-from mdlake.models.training import BESIDE
+from mdlake.models.training import put_beside
 from mdlake.shrink.curvature import evaluating
-from mdlake.shrink.distill.features import HintLoss, attention_loss, catch_features, relational_loss
+from mdlake.shrink.distill.features import HintLoss, attention_loss, relational_loss, watch_features
 
 Compare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -32,7 +33,9 @@ class FeatureOptions:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pairs", tuple((str(ours), str(theirs)) for ours, theirs in self.pairs))
+        if not all(isinstance(pair, list | tuple) and [*map(type, pair)] == [str, str] for pair in self.pairs):
+            raise InvalidArgumentError(f'pairs are lists of two names, as [["layers.2", "blocks.1"]], not {self.pairs}')
+        object.__setattr__(self, "pairs", tuple(map(tuple, self.pairs)))
         if self.kind not in _KINDS:
             raise InvalidArgumentError(f"features are compared by {', '.join(_KINDS)}, not {self.kind!r}")
         if not self.pairs or self.weight <= 0:
@@ -48,20 +51,34 @@ class WatchedPairs:
     def __init__(self, options: FeatureOptions, student: nn.Module, teacher: nn.Module, batch: Batch) -> None:
         self._options = options
         ours, theirs = zip(*options.pairs, strict=True)
-        self._student, self._teacher = catch_features(student, ours), catch_features(teacher, theirs)
+        self._watching = ExitStack()
+        self._student = self._watching.enter_context(watch_features(student, ours))
+        self._teacher = self._watching.enter_context(watch_features(teacher, theirs))
+        for network in (student, teacher):
+            with torch.no_grad(), evaluating(network):
+                network(*batch.to(next(network.parameters()).device).inputs)
+        self._check()
         self._compare: list[Compare] = [attention_loss if options.kind == "attention" else relational_loss] * len(ours)
         if options.kind == "hint":
-            for network in (student, teacher):
-                with torch.no_grad(), evaluating(network):
-                    network(*batch.inputs)
             maps = nn.ModuleList(_hint(*pair) for pair in self._pairs())
-            student.add_module(BESIDE, maps)
+            put_beside(student, maps)
             self._compare = list(maps)
 
     def loss(self) -> torch.Tensor:
         """Of the last batch that both have seen: the weighted mean over pairs."""
         losses = [compare(*pair) for compare, pair in zip(self._compare, self._pairs(), strict=True)]
         return self._options.weight * torch.stack(losses).mean()
+
+    def close(self) -> None:
+        """Nothing is caught any more."""
+        self._watching.close()
+
+    def _check(self) -> None:
+        for seen, names in zip((self._student, self._teacher), zip(*self._options.pairs, strict=True), strict=True):
+            for name in names:
+                if not isinstance(seen.get(name), torch.Tensor):
+                    self.close()
+                    raise InvalidArgumentError(f"the submodule {name!r} gives no tensor when a row goes through")
 
     def _pairs(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         return [(self._student[ours].float(), self._teacher[theirs].float()) for ours, theirs in self._options.pairs]

@@ -25,8 +25,11 @@ STAGES: dict[str, type[Any]] = {
     stage.use: stage for stage in (Prune, Cut, Factorize, ShareValues, FewBits, Round, RoundByRate)
 }
 """By what recipes call them; each a `Stage`."""
+SEARCHING = (FewBits, RoundByRate)
+"""Those that look for what the budget allows, and so make other networks within another budget."""
 
 __all__ = [
+    "SEARCHING",
     "STAGES",
     "Cut",
     "Data",
