@@ -142,41 +142,50 @@ def until(trainer: Trainer, epoch: int, keep: Callable[[], None] = lambda: None)
             return
 
 
+NARROW = {"size": 16, "filters": [3, 5], "hidden": 8, "outputs": 3}
+
+
+def hinted(teacher: torch.nn.Module, pairs: tuple[tuple[str, str], ...], weight: float = 10.0) -> DistillLoss:
+    return DistillLoss(DistillOptions(soft=0.0, asked=True, features=FeatureOptions("hint", pairs, weight)), teacher)
+
+
 def test_hints_between_widths_are_learnt_and_thrown_away(tmp_path: Path) -> None:
     """The map is in the checkpoints, so that a killed run goes on to the same bits, and not in the network."""
-    train, validation = source(tmp_path / "train", 300), source(tmp_path / "validation", 100, 1)
+    splits = source(tmp_path / "train", 300), source(tmp_path / "validation", 100, 1)
     teacher, store = model().module, open_store(str(tmp_path / "lake"))
-    pairs = (("conv1", "conv1"), ("hidden", "hidden"))
-    features = FeatureOptions("hint", pairs, weight=10.0)
-    ends, apart = [], []
-    for name, weight, kill in (("off", 1e-6, 0), ("whole", 10.0, 0), ("killed", 10.0, 1)):
-        for stop in filter(None, (kill, TRAINING.epochs)):
-            torch.manual_seed(3)
-            student = build_network("lenet_5", {"size": 16, "filters": [3, 5], "hidden": 8, "outputs": 3})
-            loss = DistillLoss(DistillOptions(soft=0.0, asked=True, features=replace(features, weight=weight)), teacher)
-            trainer = Trainer(student, train, validation, TRAINING, loss)
-            load_checkpoint(store, name, trainer, "f")
-            until(trainer, stop, partial(save_checkpoint, store, name, trainer, "f"))
-        network = build_network("lenet_5", {"size": 16, "filters": [3, 5], "hidden": 8, "outputs": 3})
-        weights, history = best_weights(store, name, "f")
-        network.load_state_dict(weights)
-        ends.append({**weights, "losses": torch.tensor([row["train_loss"] for row in history])})
-        images = next(iter(ordered_batches(validation))).inputs
-        for each in (student.eval(), teacher):
-            each(*images)
-        apart.append(float(loss._pairs[0].loss().detach()) / weight)
-    assert apart[1] < 0.7 * apart[0] and apart[1] == apart[2]
-    assert all(torch.equal(ends[1][name], ends[2][name]) for name in ends[1])
+
+    def trained(name: str, weight: float, stop: int = TRAINING.epochs) -> tuple[Trainer, DistillLoss]:
+        torch.manual_seed(3)
+        loss = hinted(teacher, (("conv1", "conv1"), ("hidden", "hidden")), weight)
+        trainer = Trainer(build_network("lenet_5", NARROW), *splits, TRAINING, loss)
+        load_checkpoint(store, name, trainer, "f")
+        until(trainer, stop, partial(save_checkpoint, store, name, trainer, "f"))
+        return trainer, loss
+
+    def apart(trainer: Trainer, loss: DistillLoss, weight: float) -> float:
+        for network in (trainer.network.eval(), teacher):
+            network(*next(iter(ordered_batches(splits[1]))).inputs)
+        return float(loss._pairs[0].loss().detach()) / weight
+
+    trained("killed", 10.0, stop=1)
+    off, (trainer, loss), (again, other) = trained("off", 1e-6), trained("whole", 10.0), trained("killed", 10.0)
+    assert apart(trainer, loss, 10.0) < 0.7 * apart(*off, 1e-6)
+    assert apart(trainer, loss, 10.0) == apart(again, other, 10.0)
+    (weights, rows), (same, found) = (best_weights(store, name, "f") for name in ("whole", "killed"))
+    assert [row["train_loss"] for row in rows] == [row["train_loss"] for row in found]
+    assert weights.keys() == build_network("lenet_5", NARROW).state_dict().keys()
+    assert all(torch.equal(weights[name], same[name]) for name in weights)
     list(trainer.run())
-    assert not hasattr(student, BESIDE) and not loss._pairs and pickle.dumps(student)
+    assert not hasattr(trainer.network, BESIDE) and not loss._pairs and pickle.dumps(trainer.network)
+
+
+def test_what_cannot_be_hinted_at_is_told(tmp_path: Path) -> None:
+    splits, teacher = (source(tmp_path / "train", 300), source(tmp_path / "validation", 100, 1)), model().module
+    alone = torch.nn.Sequential(OrderedDict(conv1=torch.nn.Conv2d(1, 3, 3), rest=torch.nn.Flatten()))
     with pytest.raises(InvalidArgumentError, match=r"beside an nn\.Sequential"):
-        alone = torch.nn.Sequential(OrderedDict(conv1=torch.nn.Conv2d(1, 3, 3), rest=torch.nn.Flatten()))
-        ours = DistillOptions(asked=True, features=FeatureOptions("hint", (("conv1", "conv1"),)))
-        Trainer(alone, train, validation, TRAINING, DistillLoss(ours, teacher))
+        Trainer(alone, *splits, TRAINING, hinted(teacher, (("conv1", "conv1"),)))
     with pytest.raises(InvalidArgumentError, match=r"as many dimensions, not \[2, 6, .* and \[2, 12\]"):
-        wrong = FeatureOptions("hint", (("conv2", "hidden"),))
-        options = DistillOptions(asked=True, features=wrong)
-        Trainer(model().module, train, validation, TRAINING, DistillLoss(options, teacher))
+        Trainer(model().module, *splits, TRAINING, hinted(teacher, (("conv2", "hidden"),)))
 
 
 @pytest.mark.parametrize("kind", ["attention", "relation", "hint"])
