@@ -134,7 +134,7 @@ def plan_search(options: CompressOptions) -> Plan:
     name, step, place = (DISTILLED, "distill", store) if recipe.student else (TEACHER, "train", options.teacher_store)
     own = (recipe.student or recipe.teacher).own
     student = need_record(place, f"checkpoints/{name}/record.json", step)
-    way = chosen_way(recipe, student) if recipe.student else recipe.distill[0]
+    way = recipe.taught_on or (chosen_way(recipe, student) if recipe.student else recipe.distill[0])
     taught = taught_by(options.teacher_store, recipe, replace(way, features=None))  # layers may go
     steps = recipe.compress
     if options.max_drop >= 0:

@@ -88,7 +88,8 @@ class NetworkPlan:
 class Recipe:
     """The tables of the file. Without a student, the teacher itself is compressed.
 
-    `distill`: the ways to teach that are tried, more than one where options are lists.
+    `distill`: the ways to teach that are tried, more than one where options are lists. `taught_on`: how the network is
+    taught while it is made small (the table compress.distill), if not as the student was.
 
     Raises:
         InvalidArgumentError: a drop against the student alone, or several ways to teach one, where there is no student.
@@ -99,6 +100,7 @@ class Recipe:
     student: NetworkPlan | None
     distill: tuple[DistillOptions, ...]
     compress: CompressOptions
+    taught_on: DistillOptions | None = None
 
     def __post_init__(self) -> None:
         if self.student is None and self.compress.against == "alone":
@@ -125,6 +127,8 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
     tables = dict(content)
     compress = dict(tables.pop("compress", {}))
     compress["training"] = _fill(TrainingOptions, compress.get("training", {}), "compress.training")
+    if taught_on := compress.pop("distill", None):
+        tables["taught_on"] = _fill(DistillOptions, taught_on, "compress.distill")
     return _fill(
         Recipe,
         {

@@ -27,6 +27,7 @@ from mdlake.models.training import Trainer, hard_loss, predict
 from mdlake.models.trial import try_network
 from mdlake.shrink.attempts import CompressOptions, attempts
 from mdlake.shrink.compress import compress
+from mdlake.shrink.distill.loss import DistillOptions
 from mdlake.shrink.stages import Data
 from ray_tasks.recipe import parse_recipe
 from ray_tasks.students import chosen_way
@@ -211,6 +212,9 @@ def test_a_recipe_may_leave_open_how_to_teach() -> None:
         ({"asked": True, "features": "hint"}, "features are a table"),
         ({"asked": True, "features": {"kind": "hint", "pairs": ["a", "b"]}}, "lists of two names"),
     ]
+    assert parse_recipe({**tables, "student": columns, "compress": {"distill": {"soft": 0.2}}}).taught_on == (
+        DistillOptions(soft=0.2)
+    )
     for distill, message in wrong:
         with pytest.raises(InvalidArgumentError, match=message):
             parse_recipe({**tables, "distill": distill, "student": columns})
