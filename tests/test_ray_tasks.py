@@ -327,7 +327,8 @@ def test_a_budget_that_cannot_be_met_says_what_was_reached(lake: Path, tmp_path:
         shutil.copytree(lake / part, tmp_path / "lake" / part)
     with pytest.raises(InvalidArgumentError, match="the best was"):
         compress(options_of(CompressOptions, tmp_path / "lake", str(harsh), max_drop=0.0))
-    assert not [path for path in (tmp_path / "lake" / "artifacts").rglob("*") if path.is_file()]
+    left = [path.parent.name for path in (tmp_path / "lake" / "artifacts").rglob("*") if path.is_file()]
+    assert set(left) == {"candidates"}  # for a run that allows more
 
 
 def test_the_engine_keeps_task_order_and_passes_errors_on(ray_cluster: Any) -> None:
