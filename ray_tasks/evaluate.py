@@ -17,7 +17,7 @@ import torch
 from mdlake.artifact import load_artifact
 from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
-from mdlake.models.batches import Batch, Source, ordered_batches
+from mdlake.models.batches import Batch, Source, first_rows, ordered_batches
 from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.latency import latency
 from mdlake.models.metrics import score_of
@@ -123,7 +123,7 @@ def run_evaluation(task: EvaluateTask) -> dict[str, Any]:
     torch.set_num_threads(1)
     model = _load(task)
     source = Source(task.shards, model.features, model.task)
-    first = next(ordered_batches(source), None)
+    first = first_rows(source, max(_TIMES.values()))
     if first is None:
         raise InvalidArgumentError("no row of the test split has a label", url=task.shards.store.url)
     measured = model.task.measure(*predict(model.module, ordered_batches(source)))

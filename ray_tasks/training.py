@@ -68,8 +68,7 @@ class TrainPlan:
 
     @property
     def epochs(self) -> int:
-        made_up = self.without_data.options if self.without_data else None
-        return -(-made_up.rounds // made_up.every) if made_up else self.training.epochs
+        return self.without_data.options.epochs if self.without_data else self.training.epochs
 
     @property
     def folder(self) -> str:

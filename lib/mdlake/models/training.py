@@ -107,6 +107,22 @@ class Progress:
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    def add(self, step: int, train_loss: float, measured: Measures, learning_rate: float, seconds: float) -> None:
+        """An epoch is done: `step` steps so far, `measured` on the validation split."""
+        self.epoch += 1
+        self.history.append(
+            {
+                "epoch": self.epoch,
+                "step": step,
+                "train_loss": train_loss,
+                "loss": measured.loss,
+                "auc": measured.auc,
+                "accuracy": measured.accuracy,
+                "learning_rate": learning_rate,
+                "seconds": seconds,
+            }
+        )
+
 
 class Training(Protocol):
     """What checkpoints know of a training: it yields after each epoch, and what it yields is where it stands."""
@@ -165,8 +181,8 @@ class Trainer:
         while self.progress.epoch < self.options.epochs:
             loss = self._epoch(self.progress.epoch)
             measured = self.measure()
-            self.progress.epoch += 1
-            self.progress.history.append(self._figures(loss, measured, time.monotonic() - begun))
+            rate, seconds = self.optimizer.param_groups[0]["lr"], time.monotonic() - begun
+            self.progress.add((self.progress.epoch + 1) * self._steps, loss, measured, rate, seconds)
             yield self.progress
         if isinstance(self.loss, Attached):
             self.loss.detach()
@@ -268,20 +284,6 @@ class Trainer:
                 f"({self.options.learning_rate}) or look for extreme values in the numeric columns; "
                 "the checkpoints of earlier epochs are kept"
             )
-
-    def _figures(self, loss: float, measured: Measures, seconds: float) -> dict[str, Any]:
-        steps = self.progress.epoch * self._steps
-        rate = self.optimizer.param_groups[0]["lr"]
-        return {
-            "epoch": self.progress.epoch,
-            "step": steps,
-            "train_loss": loss,
-            "loss": measured.loss,
-            "auc": measured.auc,
-            "accuracy": measured.accuracy,
-            "learning_rate": rate,
-            "seconds": seconds,
-        }
 
 
 def hard_loss(task: Task, logits: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -44,12 +44,17 @@ class DataFreeOptions:
         counts = (self.rounds, self.every, self.student_steps, self.batch_size, self.latent, self.width)
         if not all(type(count) is int for count in counts):
             raise InvalidArgumentError(f"rounds, every, steps, batches and widths are whole numbers, not {counts}")
-        if min(self.rounds, self.every, self.student_steps, self.batch_size, self.latent, self.width) < 1:
+        if min(counts) < 1:
             raise InvalidArgumentError(
                 "rounds, every, steps, batches and widths of data-free distillation are 1 or more"
             )
         if min(self.student_rate, self.generator_rate) <= 0:
             raise InvalidArgumentError("the rates of data-free distillation are above 0")
+
+    @property
+    def epochs(self) -> int:
+        """How often the student is measured."""
+        return -(-self.rounds // self.every)
 
 
 class Generator(nn.Module):

@@ -49,8 +49,7 @@ class DataFreeTraining:
     def run(self) -> Iterator[Progress]:
         """Does the rounds that are left; yields after each epoch, for the caller to keep a checkpoint."""
         begun, options = time.monotonic(), self.options
-        epochs = -(-options.rounds // options.every)
-        while self.progress.epoch < epochs:
+        while self.progress.epoch < options.epochs:
             torch.manual_seed(seed_of(options.seed, self.progress.epoch))
             first = self.progress.epoch * options.every
             stop = min(first + options.every, options.rounds)
@@ -58,18 +57,7 @@ class DataFreeTraining:
             measured = self.validation.task.measure(
                 *predict(self.network, ordered_batches(self.validation), self.device)
             )
-            self.progress.epoch += 1
-            self.progress.history.append(
-                {
-                    "epoch": self.progress.epoch,
-                    "step": stop * options.student_steps,
-                    "train_loss": float(distance),
-                    "loss": measured.loss,
-                    "auc": measured.auc,
-                    "accuracy": measured.accuracy,
-                    "learning_rate": self.optimizer.param_groups[0]["lr"],
-                    "seconds": time.monotonic() - begun,
-                }
-            )
+            rate, seconds = self.optimizer.param_groups[0]["lr"], time.monotonic() - begun
+            self.progress.add(stop * options.student_steps, float(distance), measured, rate, seconds)
             yield self.progress
         self._pair.end()
