@@ -1,4 +1,4 @@
-"""What `bench.models` measured: rows, their CSV, and the tables of them.
+"""The tables of what `bench.models` measured.
 
 python -m bench.model_figures RESULTS.csv ...    # prints them again, of several runs together, and draws them
 """
@@ -6,51 +6,14 @@ python -m bench.model_figures RESULTS.csv ...    # prints them again, of several
 from __future__ import annotations
 
 import argparse
-import csv
-import re
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.model_plot import plot
+from bench.model_rows import Row, kind_of, load, write
 from mdlake.shrink.distill.loss import gap_closed
-
-
-@dataclass(frozen=True)
-class Row:
-    """One network in one form. `accuracy`: on the test split, of the weights as they come back.
-
-    `dense_accuracy`: that of the network before it was made small or, of a student, of it trained without a teacher.
-    """
-
-    case: str
-    seed: int
-    codec: str
-    bytes: int
-    x: float
-    accuracy: float
-    dense_accuracy: float
-    parameters: int
-    nonzero: int
-    macs: int
-
-
-def write(rows: list[Row], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-
-
-def load(source: Path) -> list[Row]:
-    kinds = {"int": int, "float": float, "str": str}
-    with source.open(newline="") as file:
-        return [
-            Row(**{field.name: kinds[str(field.type)](row[field.name]) for field in fields(Row)})
-            for row in csv.DictReader(file)
-        ]
 
 
 def show(rows: list[Row], console: Console) -> None:
@@ -97,11 +60,6 @@ def show_distilled(rows: list[Row], console: Console) -> None:
         console.print(table)
 
 
-def kind_of(row: Row) -> str:
-    """The codec without the step or the bits that were best for this seed."""
-    return re.sub(r" (qp -?\d+|int\d|fp32|bf16)(?=, of )", "", row.codec)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Prints the tables of runs of bench.models, all together.")
     parser.add_argument("results", type=Path, nargs="+", help="CSVs of bench.models")
@@ -113,8 +71,6 @@ def main() -> None:
     show(rows, console)
     show_distilled(rows, console)
     if options.out:
-        from bench.model_plot import plot  # which builds on this module
-
         write(rows, options.out)
         plot(rows, options.out.with_suffix(".svg"))
 

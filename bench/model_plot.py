@@ -6,7 +6,7 @@ from pathlib import Path
 
 import altair as alt
 
-from bench.model_figures import Row, kind_of
+from bench.model_rows import Row, kind_of
 
 OURS, REST = "mdlake", "others"
 _COLORS = {

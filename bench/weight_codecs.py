@@ -15,6 +15,7 @@ import numpy as np
 import zstandard
 
 from bench.packages import why_missing
+from mdlake.arena import allocate
 from mdlake.block import decode_values
 from mdlake.weights import encode_weights
 
@@ -54,7 +55,7 @@ class Codec(Protocol):
 
 
 class Mdlake(Codec):
-    """A block for each tensor, as in an artifact."""
+    """A block for each tensor and one allocation for all, as in an artifact."""
 
     def encode(self, weights: Weights) -> list[bytes]:
         return [encode_weights(tensor.values, tensor.row) for tensor in weights.tensors]
@@ -63,8 +64,9 @@ class Mdlake(Codec):
         return sum(map(len, encoded))
 
     def decode(self, encoded: list[bytes], weights: Weights) -> list[np.ndarray]:
-        pairs = zip(encoded, weights.tensors, strict=True)
-        return [decode_values(data, dtype=t.values.dtype, length=len(t.values)) for data, t in pairs]
+        rooms = allocate([(tensor.values.dtype, len(tensor.values)) for tensor in weights.tensors])
+        pairs = zip(encoded, rooms, strict=True)
+        return [decode_values(data, dtype=room.dtype, length=len(room), out=room) for data, room in pairs]
 
     def same(self, decoded: list[np.ndarray], weights: Weights) -> bool:
         return b"".join(values.tobytes() for values in decoded) == weights.raw

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import load_bundle
@@ -27,7 +28,7 @@ from mdlake.models.curves import Curves
 from mdlake.models.metrics import score_name, score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.own import Own
-from mdlake.models.records import find_record, fingerprint, need_record, write_record
+from mdlake.models.records import find_record, fingerprint, need_record, record_of, write_record
 from mdlake.shrink.attempts import Attempt, attempts
 from mdlake.shrink.candidates import Candidate
 from mdlake.shrink.compress import compress as compress_model
@@ -55,6 +56,11 @@ class CompressOptions(CommonOptions):
         -1.0, "score (AUC or accuracy) that may be lost on the validation split; default: the recipe's"
     )
     tensorboard: bool = option(False, "curves for TensorBoard in tensorboard/ of the lake, an event file a run")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_bytes < 0:
+            raise InvalidArgumentError(f"max_bytes must be at least 1, or 0 for any, not {self.max_bytes}")
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ def plan_search(options: CompressOptions) -> Plan:
     recipe, store = load_recipe(options.recipe), options.store
     name, step, place = (DISTILLED, "distill", store) if recipe.student else (TEACHER, "train", options.teacher_store)
     own = (recipe.student or recipe.teacher).own
-    student = need_record(place, f"checkpoints/{name}/record.json", step)
+    student = need_record(place, record_of(name), step)
     way = recipe.taught_on or (chosen_way(recipe, student) if recipe.student else recipe.distill[0])
     taught = taught_by(options.teacher_store, recipe, replace(way, features=None))  # layers may go
     steps = recipe.compress
@@ -174,7 +180,7 @@ def _whole_score(store: Store, against: str, student: Mapping[str, Any]) -> floa
     """What a drop is counted from, on the validation split."""
     if against == "itself":
         return score_of(student["validation"])
-    return score_of(need_record(store, f"checkpoints/{ALONE}/record.json", "distill")["validation"])
+    return score_of(need_record(store, record_of(ALONE), "distill")["validation"])
 
 
 def _search(options: CompressOptions, plan: Plan) -> list[Candidate]:

@@ -22,7 +22,6 @@ from ray.train.torch import TorchTrainer, get_device
 from mdlake.engine import TaskError
 from mdlake.errors import CorruptError, InvalidArgumentError, UnsupportedVersionError
 from mdlake.models.checkpoints import load_checkpoint, save_checkpoint
-from mdlake.models.own import is_path
 from mdlake.models.trial import try_network
 from ray_tasks.board import Show, watched
 from ray_tasks.training import TrainPlan
@@ -76,8 +75,7 @@ def _train_plan(plan: TrainPlan, board: Any) -> None:
     first = ray.train.get_context().get_world_rank() == 0
     torch.manual_seed(plan.training.seed)  # the same first weights on every worker
     network = plan.build()
-    if is_path(plan.network):
-        try_network(plan.network, network, plan.validation)
+    try_network(plan.network, network, plan.validation)
     trainer = plan.start(network, get_device())
     load_checkpoint(plan.store, plan.folder, trainer, plan.fingerprint)
     for progress in trainer.run():

@@ -23,7 +23,7 @@ from mdlake.models.latency import latency
 from mdlake.models.metrics import score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.own import Own
-from mdlake.models.records import find_record, fingerprint, need_record, write_record
+from mdlake.models.records import find_record, fingerprint, need_record, record_of, write_record
 from mdlake.models.shards import Shards
 from mdlake.models.training import predict
 from mdlake.shrink.distill.loss import gap_closed
@@ -99,7 +99,7 @@ def plan_evaluation(options: EvaluateOptions) -> tuple[list[EvaluateTask], str]:
     last = (recipe.student or recipe.teacher).own
     places = {TEACHER: options.teacher_store, ALONE: store, DISTILLED: store}
     steps = {TEACHER: "train", ALONE: "distill", DISTILLED: "distill"}
-    records = {name: need_record(places[name], f"checkpoints/{name}/record.json", steps[name]) for name in names}
+    records = {name: need_record(places[name], record_of(name), steps[name]) for name in names}
     tasks = [
         EvaluateTask(
             *(name, places[name], record["model"], recipe.teacher.own if name == TEACHER else last),

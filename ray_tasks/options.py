@@ -17,7 +17,8 @@ from typing import Any, TypeVar, get_type_hints
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store, open_store
-from mdlake.models.shards import Shards, open_shards
+from mdlake.models.opening import open_shards
+from mdlake.models.shards import Shards
 
 Options = TypeVar("Options")
 

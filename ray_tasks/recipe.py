@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mdlake.errors import InvalidArgumentError, located
 from mdlake.models.features import FeatureSpec
 from mdlake.models.fitting import FeatureOptions
 from mdlake.models.images import ImageOptions
 from mdlake.models.inputs import Inputs
+from mdlake.models.networks import NETWORKS
 from mdlake.models.own import Own, OwnInputs, is_path
 from mdlake.models.tasks import Task, task_of
 from mdlake.models.tokens import TokenSpec
@@ -24,9 +25,9 @@ from mdlake.shrink.attempts import CompressOptions
 from mdlake.shrink.choices import choices
 from mdlake.shrink.distill.data_free import DataFreeOptions
 from mdlake.shrink.distill.loss import DistillOptions
+from mdlake.tables import filled
 
 _FOLDER = Path(__file__).parent / "recipes"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class NetworkPlan:
     data_free: DataFreeOptions | None = None
 
     def __post_init__(self) -> None:
+        if not is_path(self.network) and self.network not in NETWORKS:
+            known = f"{', '.join(sorted(NETWORKS))}; your own is an import path, package.module:name"
+            raise InvalidArgumentError(f"no network is called {self.network!r}; there are {known}")
         if self.inputs and not is_path(self.inputs):
             raise InvalidArgumentError(f"inputs are an import path, package.module:name, not {self.inputs!r}")
         given = (self.inputs, self.image, self.tokens, self.numeric or self.categories)
@@ -70,18 +74,25 @@ class NetworkPlan:
         """What is a user's own of it: files that name anything else of that kind are refused."""
         return Own(self.network, self.inputs or None)
 
-    def network_options(self, spec: Inputs) -> dict[str, Any]:
-        """The options of the network for what was fitted, ready for JSON."""
+    def network_options(self, spec: Inputs, outputs: int) -> dict[str, Any]:
+        """The options of the network for what was fitted and so many outputs, ready for JSON."""
+        options = self._outputs(outputs) | dict(self.options)
         if isinstance(spec, TokenSpec):
-            return {"vocabulary": spec.vocabulary, "length": spec.length, **self.options}
+            return {"vocabulary": spec.vocabulary, "length": spec.length, **options}
         if not isinstance(spec, FeatureSpec):
-            return dict(self.options)
+            return options
         return {
             "numeric": len(spec.numeric),
             "cardinalities": list(spec.cardinalities),
             "widths": list(self.categories.values()),
-            **self.options,
+            **options,
         }
+
+    def _outputs(self, outputs: int) -> dict[str, Any]:
+        """The option of the library's own networks, where it has to be given."""
+        known = NETWORKS.get(self.network)
+        usual = {field.name: field.default for field in fields(known.options)} if known else {}
+        return {"outputs": outputs} if usual.get("outputs", outputs) != outputs else {}
 
 
 @dataclass(frozen=True)
@@ -126,17 +137,17 @@ def load_recipe(name: str) -> Recipe:
 def parse_recipe(content: Mapping[str, Any]) -> Recipe:
     tables = dict(content)
     compress = dict(tables.pop("compress", {}))
-    compress["training"] = _fill(TrainingOptions, compress.get("training", {}), "compress.training")
+    compress["training"] = filled(TrainingOptions, compress.get("training", {}), "compress.training")
     if taught_on := compress.pop("distill", None):
-        tables["taught_on"] = _fill(DistillOptions, taught_on, "compress.distill")
-    return _fill(
+        tables["taught_on"] = filled(DistillOptions, taught_on, "compress.distill")
+    return filled(
         Recipe,
         {
             "task": task_of(str(tables.pop("label", "")), tables.pop("classes", 0)),
             "teacher": _network(tables.pop("teacher", {}), "teacher"),
             "student": _network(tables.pop("student"), "student") if "student" in tables else None,
-            "distill": tuple(_fill(DistillOptions, way, "distill") for way in choices(tables.pop("distill", {}))),
-            "compress": _fill(CompressOptions, compress, "compress"),
+            "distill": tuple(filled(DistillOptions, way, "distill") for way in choices(tables.pop("distill", {}))),
+            "compress": filled(CompressOptions, compress, "compress"),
             **tables,
         },
         "the recipe",
@@ -147,18 +158,11 @@ def _network(table: Mapping[str, Any], place: str) -> NetworkPlan:
     values = dict(table)
     values["numeric"] = tuple(values.get("numeric", ()))
     if "tokens" in values:
-        values["tokens"] = _fill(TokenSpec, values["tokens"], f"{place}.tokens")
+        values["tokens"] = filled(TokenSpec, values["tokens"], f"{place}.tokens")
     if "image" in values:
-        values["image"] = _fill(ImageOptions, values["image"], f"{place}.image")
-    values["training"] = _fill(TrainingOptions, values.get("training", {}), f"{place}.training")
+        values["image"] = filled(ImageOptions, values["image"], f"{place}.image")
+    values["training"] = filled(TrainingOptions, values.get("training", {}), f"{place}.training")
     if "data_free" in values:
-        values["data_free"] = _fill(DataFreeOptions, values["data_free"], f"{place}.data_free")
+        values["data_free"] = filled(DataFreeOptions, values["data_free"], f"{place}.data_free")
     with located(table=place):
-        return _fill(NetworkPlan, values, place)
-
-
-def _fill(kind: type[_T], values: Mapping[str, Any], place: str) -> _T:
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise InvalidArgumentError(str(error).replace(f"{kind.__name__}.__init__()", place)) from error
+        return filled(NetworkPlan, values, place)

@@ -16,7 +16,7 @@ from typing import Any
 from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
 from mdlake.models.own import LIBRARY, Own
-from mdlake.models.records import find_record, fingerprint, need_record, write_record
+from mdlake.models.records import find_record, fingerprint, need_record, record_of, write_record
 from mdlake.models.scoring import Loader, ScoreTask, score_file
 from mdlake.models.shards import Shards
 from ray_tasks.engine import RayEngine
@@ -64,7 +64,7 @@ def plan_scores(store: Store, shards: Shards, own: Own = LIBRARY, top: int = 0) 
     """A task for every shard whose scores are not there yet; `own` is what the teacher has of a user's own."""
     if top < 0:
         raise InvalidArgumentError(f"the highest outputs to keep are 1 or more, or 0 for all, not {top}")
-    teacher = need_record(store, "checkpoints/teacher/record.json", "train")
+    teacher = need_record(store, record_of("teacher"), "train")
     asked = {"top": top} if top else {}
     mark = fingerprint(teacher=teacher["fingerprint"], shards=shards.fingerprint, **asked)
     folder = f"scores/{mark}/train"

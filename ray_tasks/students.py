@@ -11,9 +11,10 @@ from mdlake.lake.store import Store
 from mdlake.models.bundle import MODEL_FILE
 from mdlake.models.checkpoints import remove_checkpoints
 from mdlake.models.metrics import score_of
-from mdlake.models.records import find_record, fingerprint, need_record, write_record
+from mdlake.models.opening import open_shards
+from mdlake.models.records import find_record, fingerprint, folder_of, need_record, record_of, write_record
 from mdlake.models.scoring import Loader
-from mdlake.models.shards import Shards, open_shards
+from mdlake.models.shards import Shards
 from mdlake.shrink.distill.data_free import DataFreeOptions
 from mdlake.shrink.distill.loss import DistillLoss, DistillOptions
 from ray_tasks.options import CommonOptions, storage_options
@@ -24,8 +25,7 @@ from ray_tasks.train import plan_training
 from ray_tasks.training import TrainPlan, WithoutData
 
 DISTILLED, ALONE = "student_distilled", "student_alone"
-TEACHER_RECORD = "checkpoints/teacher/record.json"
-_RECORD = f"checkpoints/{DISTILLED}/record.json"
+TEACHER_RECORD, _RECORD = record_of("teacher"), record_of(DISTILLED)
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Students:
     def choose(self) -> dict[str, Any]:
         """Makes the best of the ways, on validation, the distilled student; returns its record."""
         record, store = self._chosen() or self._choose(), self.alone.store
-        ways = f"checkpoints/{DISTILLED}_"  # of this recipe, or of one that was not brought to its end
+        ways = f"{folder_of(DISTILLED)}_"  # of this recipe, or of one that was not brought to its end
         store.delete([info.path for info in store.list("checkpoints") if info.path.startswith(ways)])
-        remove_checkpoints(store, f"checkpoints/{DISTILLED}")
+        remove_checkpoints(store, folder_of(DISTILLED))
         return record
 
     def _choose(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Students:
         for plan, record in zip(self.taught, found, strict=True):
             say("distill", f"{plan.name}, {_told(record['distill'])}: {quality(record['validation'])} on validation")
         best = max(found, key=lambda record: (score_of(record["validation"]), -record["validation"]["loss"]))
-        model = f"checkpoints/{DISTILLED}/{MODEL_FILE}"
+        model = f"{folder_of(DISTILLED)}/{MODEL_FILE}"
         store.put(model, store.get(best["model"]))
         results = {key: best[key] for key in best if key not in ("fingerprint", "model")}
         return write_record(store, _RECORD, self._mark, model=model, **results)

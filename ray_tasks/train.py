@@ -61,7 +61,7 @@ def plan_training(options: CommonOptions, recipe: Recipe, network: NetworkPlan) 
         name=TEACHER,
         store=options.store,
         network=network.network,
-        network_options=network.network_options(spec),
+        network_options=network.network_options(spec, recipe.task.outputs),
         train=Source(shards, spec, recipe.task),
         validation=Source(validation, spec, recipe.task),
         training=replace(network.training, seed=options.seed),

@@ -18,7 +18,7 @@ from mdlake.models.checkpoints import best_epoch, best_weights, remove_checkpoin
 from mdlake.models.curves import Curves
 from mdlake.models.networks import build_network, count_parameters
 from mdlake.models.own import Own
-from mdlake.models.records import fingerprint, write_record
+from mdlake.models.records import fingerprint, folder_of, record_of, write_record
 from mdlake.models.scoring import Loader
 from mdlake.models.training import Loss, Trainer, Training, TrainingOptions
 from mdlake.shrink.distill.data_free import DataFreeOptions
@@ -72,11 +72,11 @@ class TrainPlan:
 
     @property
     def folder(self) -> str:
-        return f"checkpoints/{self.name}"
+        return folder_of(self.name)
 
     @property
     def record(self) -> str:
-        return f"{self.folder}/record.json"
+        return record_of(self.name)
 
     @property
     def fingerprint(self) -> str:

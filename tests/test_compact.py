@@ -66,3 +66,13 @@ def test_int8_layers_have_the_artifact_s_levels_and_lose_little(tmp_path: Path, 
         mdlake.load_model(url, form="sparse")
     with pytest.raises(InvalidArgumentError, match="sparse or as int8, not 'ternary'"):
         mdlake.load_model(url, form="ternary")
+
+
+@pytest.mark.parametrize("shape", [(40, 1), (1, 40), (2, 3), (1, 1)])
+def test_int8_layers_of_all_shapes(shape: tuple[int, int]) -> None:
+    layer = torch.nn.Linear(shape[1], shape[0])
+    kept = quantize_linear(layer.weight.detach(), 8)
+    inputs = torch.randn(7, shape[1])
+    found = Int8Linear(kept, layer.bias.detach())(inputs)
+    expected = torch.nn.functional.linear(inputs, kept.restore(), layer.bias)
+    assert float((found - expected).detach().abs().max()) < 0.02 * float(expected.detach().abs().max())

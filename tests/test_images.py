@@ -24,9 +24,9 @@ from mdlake.models.bundle import Model, load_bundle, save_bundle
 from mdlake.models.images import ImageOptions, ImageSpec
 from mdlake.models.inputs import fit_inputs, inputs_from_json
 from mdlake.models.networks import build_network, count_parameters
+from mdlake.models.opening import open_shards
 from mdlake.models.schemes import Codebook
 from mdlake.models.scoring import ScoreTask, logits_of, score_file
-from mdlake.models.shards import open_shards
 from mdlake.models.tasks import ClassTask, task_from_json
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss, predict
 from mdlake.shrink.attempts import CompressOptions, attempts

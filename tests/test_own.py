@@ -19,10 +19,12 @@ from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError
 from mdlake.lake.store import open_store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import Model, load_bundle, save_bundle
+from mdlake.models.images import ImageSpec
 from mdlake.models.inputs import fit_inputs
 from mdlake.models.networks import build_network, count_parameters
+from mdlake.models.opening import open_shards
 from mdlake.models.own import Own, OwnInputs, resolve
-from mdlake.models.shards import open_shards
+from mdlake.models.scoring import ScoreTask, score_file
 from mdlake.models.training import Trainer, hard_loss, predict
 from mdlake.models.trial import try_network
 from mdlake.shrink.attempts import CompressOptions, attempts
@@ -228,7 +230,48 @@ def test_a_recipe_names_them() -> None:
     teacher = {"network": NETWORK, "inputs": INPUTS, "options": {"hidden": 20}}
     plan = parse_recipe({"label": "label", "classes": 3, "teacher": teacher}).teacher
     assert plan.own == GIVEN and plan.seen == OwnInputs(INPUTS)
-    assert plan.network_options(OwnInputs(INPUTS)) == {"hidden": 20}
+    assert plan.network_options(OwnInputs(INPUTS), 3) == {"hidden": 20}
     for wrong, message in (({"inputs": "halves"}, "package.module:name"), ({"numeric": ["x"]}, "leave the others out")):
         with pytest.raises(InvalidArgumentError, match=f"teacher.*{message}"):
             parse_recipe({"label": "label", "classes": 3, "teacher": {**teacher, **wrong}})
+
+
+@pytest.mark.parametrize(("classes", "options"), [(4, {"outputs": 4}), (10, {})])
+def test_the_library_s_networks_have_as_many_outputs_as_there_are_classes(classes: int, options: dict) -> None:
+    teacher = {"network": "lenet_5", "image": {"column": "image", "shape": [1, 28, 28]}}
+    recipe = parse_recipe({"label": "label", "classes": classes, "teacher": teacher})
+    assert recipe.teacher.network_options(ImageSpec("image", (1, 28, 28)), classes) == options
+    given = parse_recipe({"label": "label", "classes": classes, "teacher": {**teacher, "options": {"outputs": 7}}})
+    assert given.teacher.network_options(ImageSpec("image", (1, 28, 28)), classes)["outputs"] == 7
+
+
+def test_a_network_of_other_outputs_is_told_before_it_is_trained_and_not_scored(tmp_path: Path) -> None:
+    images = source(tmp_path / "images", 20)
+    network = build_network("lenet_5", {"size": 16, "filters": [4, 6], "hidden": 12, "outputs": 5})
+    with pytest.raises(InvalidArgumentError, match=r"2 rows with \[2, 5\], expected logits \[2, 3\]"):
+        try_network("lenet_5", network, images)
+    scored = Model("lenet_5", {}, images.features, images.task, network, {}, {})
+    task = ScoreTask(images.shards, 0, open_store(str(tmp_path)), "scores.parquet")
+    with pytest.raises(InvalidArgumentError, match=r"gives \[5\] outputs a row, the task has \[3\]"):
+        score_file(scored, task)
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"clases": 3}, "the recipe has no 'clases'; it has task, teacher, student"),
+        ({"compress": {"max_dropp": 0.1}}, "compress has no 'max_dropp'; it has stages, max_drop"),
+        ({"distill": {"temprature": 2.0}}, "distill has no 'temprature'; it has temperature"),
+        ({"compress": {"training": {"learning_rate": "x"}}}, "learning_rate of compress.training is a number, not 'x'"),
+        ({"compress": {"stages": [{"use": "codebook", "entries": "8"}]}}, "entries of codebook is a whole number, not"),
+        ({"compress": {"stages": [{"use": "prune", "biases": 1}]}}, "biases of prune is true or false, not 1"),
+        ({"compress": {"stages": [{"use": ["prune"]}]}}, r"a stage uses one of prune, .*, not \['prune'\]"),
+        ({"compress": {"stages": [{"use": "prune", "ramp_epoch": 3}]}}, "prune has no 'ramp_epoch'; it has sparsity"),
+        ({"compress": {"refine": True}}, "refine of compress is a whole number, not True"),
+    ],
+)
+def test_what_a_recipe_does_not_know_is_named(changes: dict, message: str) -> None:
+    teacher = {"network": "lenet_5", "image": {"column": "image", "shape": [1, 28, 28]}}
+    with pytest.raises(InvalidArgumentError, match=message):
+        parse_recipe({"label": "label", "classes": 3, "teacher": teacher, **changes})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.shrink.prune import prunable
+from mdlake.shrink.quantize import quantize_linear
 from mdlake.shrink.quantize.codebook import TrainedCentroids, build_codebook, k_means, shared_codebook
 from mdlake.shrink.quantize.sharing import SharingAware
 from mdlake.shrink.quantize.signs import binarize, ternarize
@@ -206,3 +208,11 @@ def test_training_that_sees_shared_values_ends_with_the_values_it_saw() -> None:
     )
     network.load_state_dict({name: book.restore() for name, book in books.items()})
     assert torch.allclose(network(rows), seen, atol=2e-3)  # centroids are rounded to float16
+
+
+@pytest.mark.parametrize(
+    ("bits", "granularity"), [(1, "tensor"), (9, "tensor"), (1.5, "tensor"), ("4", "tensor"), (8, "row")]
+)
+def test_what_integers_cannot_hold_is_refused(bits: Any, granularity: str) -> None:
+    with pytest.raises(InvalidArgumentError):
+        quantize_linear(torch.randn(4, 4), bits, granularity)

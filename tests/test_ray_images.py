@@ -17,8 +17,8 @@ from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import open_store
 from mdlake.models.bundle import load_bundle
 from mdlake.models.images import ImageSpec
+from mdlake.models.opening import open_shards
 from mdlake.models.scoring import logits_of
-from mdlake.models.shards import open_shards
 from mdlake.statistics import read
 from ray_tasks import distill, evaluate, score, train
 from ray_tasks.compress import ARTIFACT, CompressOptions, compress, plan_search, run_task

@@ -14,9 +14,9 @@ from test_images import SPEC, TASK, model, source
 from mdlake.errors import CorruptError
 from mdlake.lake.store import open_store
 from mdlake.models.batches import ordered_batches
+from mdlake.models.opening import open_shards
 from mdlake.models.scores import read_scores, score_schema, score_table, whole_scores
 from mdlake.models.scoring import ScoreTask, score_file
-from mdlake.models.shards import open_shards
 from tests.tiny_models import shards_of, write_split
 
 

@@ -18,7 +18,7 @@ from mdlake.models.batches import Source, ordered_batches
 from mdlake.models.bundle import Model
 from mdlake.models.inputs import inputs_from_json
 from mdlake.models.networks import build_network
-from mdlake.models.shards import open_shards
+from mdlake.models.opening import open_shards
 from mdlake.models.tasks import ClassTask
 from mdlake.models.tokens import TokenSpec
 from mdlake.models.training import Trainer, TrainingOptions, hard_loss
@@ -123,7 +123,7 @@ def test_sizes_are_checked_and_recipes_name_tokens() -> None:
     tokens = {"column": "ids", "length": 12, "vocabulary": 20}
     recipe = parse_recipe({"label": "label", "classes": 2, "teacher": {"network": "encoder", "tokens": tokens}})
     assert recipe.teacher.seen == SPEC
-    assert recipe.teacher.network_options(SPEC) == {"vocabulary": 20, "length": 12}
+    assert recipe.teacher.network_options(SPEC, 2) == {"vocabulary": 20, "length": 12}
     image = {"column": "image", "shape": [1, 2, 2]}
     with pytest.raises(InvalidArgumentError, match="leave the others out"):
         parse_recipe({"label": "l", "classes": 2, "teacher": {"network": "encoder", "tokens": tokens, "image": image}})

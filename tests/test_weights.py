@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from test_format import decoded_values
 
+from mdlake.arena import allocate
 from mdlake.block import decode_values, describe
 from mdlake.coding import rans_rows
 from mdlake.encodings import ENCODINGS
@@ -95,6 +96,23 @@ def test_constants_zeros_and_few_values_are_left_to_what_suits_them() -> None:
     assert len(assert_comes_back(np.sign(normal(100, 384, np.float16)), 384)) < 0.1 * 2 * 38_400
     assert_comes_back(np.zeros(0, np.float64))
     assert_comes_back(normal(1, 1, np.float32), effort="max")
+
+
+@pytest.mark.parametrize("values", [normal(300, 384, np.float32), np.zeros(70, np.float16), np.empty(0, np.float64)])
+def test_they_come_back_into_memory_that_there_is(values: np.ndarray) -> None:
+    data = encode_weights(values)
+    first, out, last = allocate([(np.dtype(np.uint8), 3), (values.dtype, len(values)), (np.dtype(np.float64), 2)])
+    first[:], last[:] = 7, 7
+    assert decode_values(data, dtype=values.dtype, length=len(values), out=out) is out
+    assert same(out, values) and set(first) | set(last) == {7}
+    assert all(array.ctypes.data % 64 == 0 and array.flags.writeable for array in (first, out, last) if array.size)
+
+
+@pytest.mark.parametrize("out", [np.empty(9, np.float32), np.empty(8), np.empty(16, np.float32)[::2]])
+def test_memory_that_does_not_fit_is_refused(out: np.ndarray) -> None:
+    data = encode_weights(np.ones(8, np.float32))
+    with pytest.raises(InvalidArgumentError, match="out is"):
+        decode_values(data, dtype=np.float32, length=8, out=out)
 
 
 def test_other_dtypes_and_shapes_are_refused() -> None:

@@ -15,7 +15,8 @@ from mdlake.models.features import FeatureSpec
 from mdlake.models.fitting import FeatureOptions, fit_features
 from mdlake.models.inputs import Inputs
 from mdlake.models.networks import build_network
-from mdlake.models.shards import Shards, open_shards
+from mdlake.models.opening import open_shards
+from mdlake.models.shards import Shards
 from mdlake.models.tasks import BinaryTask
 
 TASK = BinaryTask("delay > 15")

@@ -186,10 +186,19 @@ def decode_values(
     length: int,
     crc32: int | None = None,
     max_bytes: int = MAX_BYTES,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The array of shape [length] that `encode_values` was given; raises as `decode_array`."""
+    """The array of shape [length] that `encode_values` was given; raises as `decode_array`.
+
+    Args:
+        out: of that shape and dtype, contiguous: it is filled and given back. After an error it may have been filled
+            in part.
+    """
+    if out is not None and (out.dtype != dtype or out.shape != (length,) or not out.flags.c_contiguous):
+        want = f"contiguous {np.dtype(dtype)} of shape ({length},)"
+        raise InvalidArgumentError(f"out is {out.dtype} of shape {out.shape}, strides {out.strides}, not {want}")
     streams = _Streams(_read(data, length, max_bytes, crc32)[1], None, length)
-    values = numbers(streams.take(kind_of(np.empty(0, dtype)), length, "values"))
+    values = numbers(streams.take(kind_of(np.empty(0, dtype)), length, "values", out))
     streams.finish()
     return values
 
@@ -269,9 +278,11 @@ def _chains(reader: Reader, max_bytes: int) -> Iterable[tuple[Shape, Chain, int]
     while reader.remaining:
         start = reader.remaining
         number = reader.byte()
-        if number > max(Kind):
-            raise CorruptError(f"a stream is of unknown kind {number}")
-        kind, count = Kind(number), reader.varint()
+        try:
+            kind = Kind(number)
+        except ValueError:
+            raise CorruptError(f"a stream is of unknown kind {number}") from None
+        count = reader.varint()
         shape = Shape(kind, count, reader.varint() if kind is Kind.STRINGS else 0)
         chain = read_chain(reader, shape, budget)
         yield shape, chain, start - reader.remaining
@@ -326,7 +337,7 @@ class _Streams:
         self._valid = np.ones(length if known else 0, bool)
         self._at = 0
 
-    def take(self, kind: Kind, count: int | None, role: str) -> Stream:
+    def take(self, kind: Kind, count: int | None, role: str, out: np.ndarray | None = None) -> Stream:
         if self._at >= len(self._chains):
             raise CorruptError(f"stream {role!r} is missing")
         shape, chain = self._chains[self._at]
@@ -335,7 +346,7 @@ class _Streams:
             raise CorruptError(
                 f"stream {role!r} holds {shape.count} of kind {shape.kind.name}, expected {count} of {kind.name}"
             )
-        stream = chain.decode(shape, _known_for(role, shape.count, self._known, self._valid))
+        stream = chain.decode(shape, _known_for(role, shape.count, self._known, self._valid), out)
         if role == "validity":
             self._valid = numbers(stream) != 0
         return stream

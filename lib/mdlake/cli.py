@@ -290,6 +290,8 @@ def inspect_model(artifact: Annotated[str, typer.Argument(metavar="ARTIFACT")], 
     totals = [sum(getattr(part, name) for part in tensors) for name in ("parameters", "nonzero")]
     heads = ("part", "shape", "scheme", "chain", "parameters", "not zero", "bytes", "bits each")
     _table(artifact, heads, rows, ("total", "", "", "", *(f"{n:,}" for n in totals), f"{size:,}", ""))
+    if len(tensors) < len(parts):
+        print(f"the integers of tensors are coded together, as {artifacts.LEVELS}")
     if (macs := _macs_per_row(artifact, storage)) is not None:
         print(f"{macs:,} multiply-accumulates per row")
 
@@ -322,13 +324,19 @@ def export_model(
         typer.Option(help="The folder of splits: compare on it; with --int8, round activations, calibrated on train."),
     ] = None,
     split: Annotated[str, typer.Option(help="The split that is compared on.")] = "validation",
+    model_class: Annotated[
+        str | None, typer.Option(help="Of your own network: package.module:factory, found from this folder.")
+    ] = None,
+    inputs: Annotated[str | None, typer.Option(help="Of your own inputs: package.module:name.")] = None,
     storage: Storage = None,
 ) -> None:
     """Write an artifact as an ONNX file, and compare it in ONNX Runtime with the artifact in torch."""
     from mdlake.export import ExportOptions, export_onnx
 
+    if model_class or inputs:
+        sys.path.insert(0, "")
     chosen = ExportOptions(int8, round_weights, shards or "", split)
-    report = export_onnx(artifact, target, chosen, _storage(storage))
+    report = export_onnx(artifact, target, chosen, _storage(storage), model_class=model_class, inputs=inputs)
     found = report.comparison
     print(f"exported to {target}: {_size(report.bytes)}, opset {report.opset}, inputs {', '.join(report.inputs)}")
     if int8:
@@ -343,14 +351,14 @@ def export_model(
 
 
 def _macs_per_row(artifact: str, storage: list[str] | None) -> int | None:
-    """None for a network that is not registered: it cannot be run without its class."""
+    """None for a network that is not the library's: it cannot be run without its class."""
     from mdlake.artifact import load_artifact
-    from mdlake.errors import UnsupportedVersionError
+    from mdlake.errors import InvalidArgumentError, UnsupportedVersionError
     from mdlake.shrink.structured.macs import macs_per_row
 
     try:
         return macs_per_row(load_artifact(artifact, _storage(storage)))
-    except UnsupportedVersionError:
+    except (InvalidArgumentError, UnsupportedVersionError):
         return None
 
 

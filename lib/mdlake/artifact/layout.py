@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mdlake.arena import allocate
 from mdlake.block import decode_array, decode_values, encode_array, encode_values
 from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, UnsupportedVersionError, located
 from mdlake.models.bundle import Model
@@ -77,14 +78,17 @@ def read_schemes(parts: Parts, about: Mapping[str, Any], max_bytes: int) -> dict
         check_memory(sum(8 * prod(shape) for shape in shapes.values()), max_bytes)
         having = {name: shapes[name] for name, (kind, _) in described.items() if kind.has_levels}
         levels = _read_levels(parts, having)
+        arrays = _allocate(described, shapes)
+        for name, filled in arrays.items():
+            for role, out in filled.items():
+                with located(tensor=name):
+                    block = _part(parts, part_name(name, role))
+                    decode_values(block, dtype=out.dtype, length=len(out), max_bytes=max_bytes, out=out)
         found = {}
         for name, (kind, fields) in described.items():
             with located(tensor=name):
-                arrays = {LEVELS: levels[name]} if kind.has_levels else {}
-                for role, (dtype, length) in kind.roles(fields, shapes[name]).items():
-                    block = _part(parts, part_name(name, role))
-                    arrays[role] = decode_values(block, dtype=dtype, length=length, max_bytes=max_bytes)
-                found[name] = kind.read(fields, shapes[name], arrays)
+                beside = {LEVELS: levels[name]} if kind.has_levels else {}
+                found[name] = kind.read(fields, shapes[name], arrays[name] | beside)
         return found
     except MdlakeError:
         raise
@@ -167,6 +171,18 @@ def _registered_shapes(network: str, options: Mapping[str, Any]) -> dict[str, Sh
         return None
     module = build_network(network, options, device="meta")
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def _allocate(
+    described: Mapping[str, tuple[type[Kept], dict[str, Any]]], shapes: Mapping[str, Shape]
+) -> dict[str, dict[str, np.ndarray]]:
+    """For each tensor its arrays by role, to be filled."""
+    roles = {}
+    for name, (kind, fields) in described.items():
+        with located(tensor=name):
+            roles[name] = kind.roles(fields, shapes[name])
+    rooms = iter(allocate([wanted for of in roles.values() for wanted in of.values()]))
+    return {name: {role: next(rooms) for role in of} for name, of in roles.items()}
 
 
 def _read_levels(parts: Parts, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
+
 from mdlake.encodings import ENCODINGS
 from mdlake.encodings.known import Known
 from mdlake.encodings.protocol import Encoding, Shape, Stream, Writer
@@ -50,13 +52,19 @@ class Chain:
         """The last step of the part that takes most bytes."""
         return max(self.children, key=len).heaviest if self.children else self.step
 
-    def decode(self, shape: Shape, known: Known | None = None) -> Stream:
-        """The stream back. The shape is the one given to `read`; `known` what was known when it was encoded."""
+    def decode(self, shape: Shape, known: Known | None = None, out: np.ndarray | None = None) -> Stream:
+        """The stream back. The shape is the one given to `read`; `known` what was known when it was encoded.
+
+        `out`: an array of that shape to be filled, of numbers only.
+        """
         children = tuple(
             child.decode(inner, known.beside(inner.count) if known else None)
             for child, inner in zip(self.children, self.step.children(shape), strict=True)
         )
-        return self.step.decode(children, shape, known)
+        if out is None:
+            return self.step.decode(children, shape, known)
+        self.step.fill(out, children, shape, known)
+        return out
 
     def __str__(self) -> str:
         return self._written(str)

@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
+import numpy as np
+
 from mdlake.encodings.facts import Facts
 from mdlake.encodings.known import Known
-from mdlake.streams import Kind, Stream, Strings, kind_of
+from mdlake.streams import Kind, Stream, Strings, kind_of, numbers
 from mdlake.wire import Reader, Writer
 
 
@@ -106,6 +108,10 @@ class Encoding(Protocol):
             CorruptError: the children do not describe a stream of this shape.
         """
         ...
+
+    def fill(self, out: np.ndarray, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> None:
+        """As `decode`, of numbers, into the memory of `out`, an array of that shape."""
+        out[:] = numbers(self.decode(children, shape, known))
 
     def write(self, writer: Writer) -> None:
         """Appends the fields."""

@@ -83,6 +83,11 @@ class Weights(Encoding):
         return per_row, per_row, Shape(Kind.U8, self.rest), Shape(Kind.U16, self.rare)
 
     def decode(self, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> Stream:
+        values = np.empty(shape.count, shape.kind.dtype)
+        self.fill(values, children, shape)
+        return values
+
+    def fill(self, out: np.ndarray, children: tuple[Stream, ...], shape: Shape, known: Known | None = None) -> None:
         tables, zeros, rest, rare = map(numbers, children)
         low = self.low or 0
         if self.rest != kernel.check_rows(shape.count, self.length, low, zeros, tables, self.tables):
@@ -91,7 +96,7 @@ class Weights(Encoding):
         limit = 1 << (8 * shape.kind.width - 1 - low)
         if max(int(rare.max(initial=0)), self.base + decoder.largest - 1) >= limit:
             raise CorruptError(f"a top is not below {limit}")
-        bits = np.empty(shape.count, shape.kind.unsigned.dtype)
+        bits = bits_of(out)
         step = max(_AT_ONCE // self.length, 1)
         scratch = np.empty(min(step * self.length, shape.count), np.uint8)
         at = found = 0
@@ -104,7 +109,6 @@ class Weights(Encoding):
         decoder.finish()
         if found != self.rare:
             raise CorruptError(f"there are {found} values whose tops are rare, not {self.rare}")
-        return bits.view(shape.kind.dtype)
 
     def write(self, writer: Writer) -> None:
         writer.varint(self.length)

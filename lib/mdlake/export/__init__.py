@@ -23,9 +23,9 @@ from mdlake.lake.store import open_object
 from mdlake.lake.url import join_url
 from mdlake.models.batches import Source, ordered_batches, sample
 from mdlake.models.bundle import Model
+from mdlake.models.opening import open_shards
 from mdlake.models.own import Factory
 from mdlake.models.schemes import Kept
-from mdlake.models.shards import open_shards
 
 if TYPE_CHECKING:
     import onnx

@@ -13,7 +13,7 @@ from numba import njit, uint8, uint16, uint32, uint64
 from mdlake.kernels.expanding import LANES, decode_lanes, encode_lanes
 from mdlake.kernels.histogram import quantize
 
-COMPILED_IN = "a90a0f4b4df95ae2"
+COMPILED_IN = "5a24649aebd512e3"
 
 START = 1 << 16
 BITS = 12

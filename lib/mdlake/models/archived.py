@@ -29,6 +29,10 @@ class ArchivedShards(Shards):
         """Opened where it is needed: what is sent to a worker is the place."""
         return Archive.open(self.store.url, self.version, self.storage)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.archive.schema.names)
+
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name != "archive"}
 

@@ -55,7 +55,10 @@ class Int8Linear(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         rows = inputs.flatten(0, -2)
         step = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / _MOST
-        sums = torch._int_mm((rows / step).round().to(torch.int8), self.levels.t())  # type: ignore[operator]
+        rounded, levels = (rows / step).round().to(torch.int8), self.levels
+        if rounded.shape[1] == 1:  # of such the kernel gives what lay in memory
+            rounded, levels = functional.pad(rounded, (0, 1)), functional.pad(levels, (0, 1))
+        sums = torch._int_mm(rounded, levels.t())  # type: ignore[operator]
         found = sums * step * self.scale
         return (found if self.bias is None else found + self.bias).unflatten(0, inputs.shape[:-1])
 

@@ -16,6 +16,15 @@ from mdlake.errors import CorruptError, InvalidArgumentError, located
 from mdlake.lake.store import Store
 
 
+def folder_of(name: str) -> str:
+    """Where a network's training lies in a lake, its checkpoints, the model, the record: as `teacher`."""
+    return f"checkpoints/{name}"
+
+
+def record_of(name: str) -> str:
+    return f"{folder_of(name)}/record.json"
+
+
 def fingerprint(**parts: Any) -> str:
     """A short hash of JSON-able parts; the same parts give the same hash, in any order."""
     return hashlib.sha256(_canonical(parts)).hexdigest()[:16]

@@ -8,8 +8,10 @@ that were evaluated: quantisation is done before, here nothing is lost.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any, ClassVar, Protocol
 
@@ -38,7 +40,8 @@ class Scheme(Protocol):
 
     @classmethod
     def read(cls, about: Mapping[str, Any], shape: Shape, arrays: Mapping[str, np.ndarray]) -> Scheme:
-        """`arrays`: those of `roles`, and the levels, int8 of the tensor's shape, as "levels" where it has some."""
+        """`arrays`, which the scheme may keep: those of `roles`, and as "levels" the levels, int8 of the tensor's
+        shape, where it has some."""
         ...
 
     def restore(self) -> torch.Tensor: ...
@@ -46,7 +49,10 @@ class Scheme(Protocol):
 
 @dataclass(frozen=True)
 class Plain:
-    """The tensor's own values, bit for bit. bfloat16, which numpy lacks, goes as its 16-bit patterns."""
+    """The tensor's own values, bit for bit. bfloat16, which numpy lacks, goes as its 16-bit patterns.
+
+    Where all are the same float32 or int64, that is told, and there is no block.
+    """
 
     name: ClassVar[str] = "plain"
     has_levels: ClassVar[bool] = False
@@ -54,7 +60,8 @@ class Plain:
 
     @property
     def about(self) -> dict[str, Any]:
-        return {"dtype": _NAMES[self.tensor.dtype]}
+        same = self._same
+        return {"dtype": _NAMES[self.tensor.dtype]} | ({} if same is None else {"value": same})
 
     @property
     def row(self) -> int | None:
@@ -65,6 +72,8 @@ class Plain:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
+        if self._same is not None:
+            return {}
         flat = self.tensor.detach().cpu().contiguous().reshape(-1)
         return {"": (flat.view(torch.uint16) if flat.dtype is torch.bfloat16 else flat).numpy()}
 
@@ -73,16 +82,32 @@ class Plain:
         kept, _ = _DTYPES.get(about["dtype"], (None, None))
         if kept is None:
             raise CorruptError(f"no tensor has the dtype {about['dtype']!r}")
+        if "value" in about:
+            _check_value(about["value"], kept)
+            return {}
         return {"": (np.dtype(kept), prod(shape))}
 
     @classmethod
     def read(cls, about: Mapping[str, Any], shape: Shape, arrays: Mapping[str, np.ndarray]) -> Plain:
-        _, dtype = _DTYPES[about["dtype"]]
-        flat = torch.from_numpy(arrays[""].copy())
+        kept, dtype = _DTYPES[about["dtype"]]
+        if "value" in about:
+            return cls(torch.from_numpy(np.full(shape, about["value"], kept)))
+        flat = torch.from_numpy(arrays[""])
         return cls((flat.view(dtype) if flat.dtype != dtype else flat).reshape(shape))
 
     def restore(self) -> torch.Tensor:
         return self.tensor
+
+    @cached_property
+    def _same(self) -> float | int | None:
+        """The value of all, if it can be told as JSON."""
+        if self.tensor.dtype not in _TOLD or not self.tensor.numel():
+            return None
+        bits = self.tensor.detach().cpu().contiguous().reshape(-1).view(_TOLD[self.tensor.dtype])
+        if bits[0] != bits[-1] or not bool((bits == bits[0]).all()):
+            return None
+        value = bits[:1].view(self.tensor.dtype).item()
+        return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +195,14 @@ class Codebook:
         return torch.from_numpy(values[self.levels.astype(np.int64) + below])
 
 
+def _check_value(value: Any, dtype: type[np.generic]) -> None:
+    if dtype is np.int64 and type(value) is int and -(1 << 63) <= value < 1 << 63:
+        return
+    if dtype is np.float32 and type(value) in (int, float) and abs(value) <= float(np.finfo(np.float32).max):
+        return
+    raise CorruptError(f"{value!r} is no value of a tensor of {dtype.__name__}")
+
+
 def _signed(places: np.ndarray, below: int) -> np.ndarray:
     """Places in an ascending book, of which `below` entries are below 0, as levels."""
     return np.where(places < below, places - below, places - below + 1)
@@ -191,4 +224,6 @@ _DTYPES: dict[str, tuple[type[np.generic], torch.dtype]] = {
     "int8": (np.int8, torch.int8),
     "uint8": (np.uint8, torch.uint8),
 }
+_TOLD = {torch.float32: torch.int32, torch.int64: torch.int64}
+"""The dtypes of which one value may be told in place of a block, and integers as wide."""
 _NAMES = {dtype: name for name, (_, dtype) in _DTYPES.items()}

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
 from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.own import LIBRARY, Own
@@ -77,4 +78,9 @@ def _logits(model: Model, table: pa.Table) -> Iterator[torch.Tensor]:
     size = max(1, min(_ROWS_AT_ONCE, _NUMBERS_AT_ONCE // model.task.outputs))
     for start in range(0, table.num_rows, size):
         arrays = model.features.transform(table.slice(start, size))
-        yield model.module(*model.features.tensors(arrays)).float()
+        logits = model.module(*model.features.tensors(arrays)).float()
+        wanted = (model.task.outputs,) if model.task.outputs > 1 else ()
+        if tuple(logits.shape[1:]) != wanted:
+            found = f"it gives {list(logits.shape[1:])} outputs a row, the task has {list(wanted)}"
+            raise InvalidArgumentError(f"{found}: train it anew with as many outputs", network=model.network)
+        yield logits

@@ -6,7 +6,7 @@ and row groups beside the shards, so a unit names rows in both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -14,9 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mdlake.errors import CorruptError, InvalidArgumentError, located
-from mdlake.lake.dataset import list_parquet
-from mdlake.lake.manifest import newest_version, read_manifest
-from mdlake.lake.store import Store, open_store
+from mdlake.lake.store import Store
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,14 @@ class Shards:
     @property
     def rows(self) -> int:
         return sum(map(sum, self.row_groups))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns, as the first file has them."""
+        if not self.files:
+            return ()
+        with located(file=self.store.url_of(self.files[0])), open_parquet(self.store, self.files[0]) as parquet:
+            return tuple(parquet.schema_arrow.names)
 
     @property
     def fingerprint(self) -> list[list[object]]:
@@ -77,36 +83,16 @@ class Shards:
             return read_row_group(self.store, path, row_group, columns)
 
 
-def open_shards(url: str, options: Mapping[str, str] | None = None, columns: Sequence[str] = ()) -> Shards:
-    """The shards at `url`, an archive or a folder of Parquet files; `options` are storage options.
-
-    Every file must have the `columns`: better said now than by a worker later.
-    """
-    store = open_store(url, options)
-    if newest_version(store) and read_manifest(store)[1]["kind"] == "archive":
-        from mdlake.models.archived import open_archived  # which builds on this module
-
-        return open_archived(store, options, columns)
-    found = list_parquet(url, options)
-    groups = []
-    for file in found:
-        with located(file=file.url), open_parquet(store, file.path) as parquet:
-            metadata = parquet.metadata
-            _check_columns(parquet, columns)
-            groups.append(tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)))
-    return Shards(store, tuple(file.path for file in found), tuple(file.size for file in found), tuple(groups))
-
-
 def read_row_group(store: Store, path: str, row_group: int, columns: Sequence[str]) -> pa.Table:
     with open_parquet(store, path) as parquet:
-        _check_columns(parquet, columns)
+        check_columns(parquet, columns)
         try:
             return parquet.read_row_group(row_group, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise CorruptError(f"the row group cannot be read: {error}") from error
 
 
-def _check_columns(parquet: pq.ParquetFile, columns: Sequence[str]) -> None:
+def check_columns(parquet: pq.ParquetFile, columns: Sequence[str]) -> None:
     names = parquet.schema_arrow.names
     for column in columns:
         if column not in names:

@@ -1,4 +1,4 @@
-"""A few rows through a network of a user's own, before it is trained: what does not fit is told now, and in words."""
+"""A few rows through a network before it is trained: what does not fit is told now, and in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError, located
-from mdlake.models.batches import Batch, Source, ordered_batches
+from mdlake.models.batches import Batch, Source, first_rows
 
 _ROWS = 2
 
@@ -20,11 +20,10 @@ def try_network(name: str, network: nn.Module, source: Source) -> None:
     """
     with located(network=name):
         _refuse_shared(network)
-        for batch in ordered_batches(source):
+        if batch := first_rows(source, _ROWS):
             training = network.training
-            _check_logits(network.eval(), _head(batch), source.task.outputs)
+            _check_logits(network.eval(), batch, source.task.outputs)
             network.train(training)
-            return
 
 
 def _check_logits(network: nn.Module, batch: Batch, outputs: int) -> None:
@@ -55,7 +54,3 @@ def _refuse_shared(network: nn.Module) -> None:
             raise InvalidArgumentError(
                 f"{first} and {name} are one tensor, and would be two when the network is loaded: keep it in one place"
             )
-
-
-def _head(batch: Batch) -> Batch:
-    return Batch(tuple(tensor[:_ROWS] for tensor in batch.inputs), batch.labels[:_ROWS])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -11,6 +11,7 @@ from mdlake.errors import InvalidArgumentError, located
 from mdlake.models.training import TrainingOptions
 from mdlake.shrink.choices import choices
 from mdlake.shrink.stages import STAGES, Stage
+from mdlake.tables import filled
 
 Attempt = tuple[Stage, ...]
 """One way to compress."""
@@ -21,7 +22,7 @@ AUTO: Sequence[Sequence[Mapping[str, Any]]] = (
     ({"use": "rate"},),
     ({**_PRUNE, "sparsity": [0.5, 0.8, 0.9, 0.95, 0.98]}, _SHARE),
     ({"use": "cut", "share": [0.25, 0.5]}, {**_PRUNE, "sparsity": [0.8, 0.9]}, _SHARE),
-    ({"use": "factorize"}, {"use": "linear", "bits": [4, 8]}),
+    ({"use": "factorize"}, {"use": "linear", "bits": [4, 8]}, {"use": "fold"}),
 )
 """What "auto" tries."""
 
@@ -73,13 +74,10 @@ def _choices(table: Mapping[str, Any], training: TrainingOptions) -> list[Stage]
     """A stage for each combination of the values of those options that are lists."""
     given = dict(table)
     use = given.pop("use", None)
-    if use not in STAGES:
+    if not isinstance(use, str) or use not in STAGES:
         raise InvalidArgumentError(f"a stage uses one of {', '.join(STAGES)}, not {use!r}")
     with located(stage=use):
-        try:
-            given["training"] = replace(training, **given.get("training", {}))
-            if "aware" in given:
-                given["aware"] = replace(given["training"], **given["aware"])
-            return [STAGES[use](**options) for options in choices(given)]
-        except TypeError as error:
-            raise InvalidArgumentError(f"these are not its options: {error}") from error
+        given["training"] = filled(TrainingOptions, vars(training) | given.get("training", {}), "training")
+        if "aware" in given:
+            given["aware"] = filled(TrainingOptions, vars(given["training"]) | given["aware"], "aware")
+        return [filled(STAGES[use], options, use) for options in choices(given)]

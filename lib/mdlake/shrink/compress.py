@@ -24,6 +24,7 @@ from mdlake.shrink.candidates import Candidate, StageReport
 from mdlake.shrink.layers import LayerReport, bits_of, explain_layers
 from mdlake.shrink.prune import count_nonzero
 from mdlake.shrink.stages import Data, Making
+from mdlake.shrink.stages.making import restored
 
 Watch = Callable[[str, list[dict[str, Any]]], None]
 
@@ -107,9 +108,7 @@ class _Growing:
 
 def _restored(making: Making, attempt: Attempt, data: Data) -> tuple[Model, float]:
     """The network exactly as an artifact holds it, and its score."""
-    module = copy.deepcopy(making.module)
-    kept = {name: scheme.restore() for name, scheme in making.schemes.items()}
-    module.load_state_dict({**module.state_dict(), **kept})
+    module = restored(making.module, making.schemes)
     model, score = making.model, data.measure(module)
     metrics = {**model.metrics, score_name(model.metrics).lower(): round(score, 6)}
     return replace(model, module=module, metrics=metrics, lineage={**model.lineage, "stages": told(attempt)}), score

@@ -8,6 +8,7 @@ feedback         error feedback through the inputs' second moments (GPTQ)
 rates            levels chosen by error and by what they cost in bits
 rate_distortion  the same with data, feedback and one price for all layers
 price            the highest price of a bit that a measure allows
+norms            batch norms without statistics
 correction       biases and batch statistics, from data
 activations      scales for what flows between layers, fixed or per batch
 """

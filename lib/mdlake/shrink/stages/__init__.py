@@ -8,6 +8,7 @@ codebook   weights share a few values, which are trained
 linear     weights become few-bit integers, how few is searched
 round      the same by one rule for all: nearest, GPTQ, binary, ternary
 rate       without training: levels by what they cost in loss and in bits
+fold       batch norms lose their statistics
 """
 
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from mdlake.shrink.stages.codebook import ShareValues
 from mdlake.shrink.stages.cut import Cut
 from mdlake.shrink.stages.factorize import Factorize
+from mdlake.shrink.stages.fold import Fold
 from mdlake.shrink.stages.linear import FewBits
 from mdlake.shrink.stages.making import Data, Making, Stage
 from mdlake.shrink.stages.prune import Prune
@@ -22,10 +24,10 @@ from mdlake.shrink.stages.rate import RoundByRate
 from mdlake.shrink.stages.rounding import Round
 
 STAGES: dict[str, type[Any]] = {
-    stage.use: stage for stage in (Prune, Cut, Factorize, ShareValues, FewBits, Round, RoundByRate)
+    stage.use: stage for stage in (Prune, Cut, Factorize, ShareValues, FewBits, Round, RoundByRate, Fold)
 }
 """By what recipes call them; each a `Stage`."""
-SEARCHING = (FewBits, RoundByRate)
+SEARCHING = (FewBits, RoundByRate, Fold)
 """Those that look for what the budget allows, and so make other networks within another budget."""
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Data",
     "Factorize",
     "FewBits",
+    "Fold",
     "Making",
     "Prune",
     "Round",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
@@ -46,12 +46,14 @@ class Data:
 class Making:
     """A network on its way: its module, changed in place, which weights stay, how tensors are to be kept.
 
-    `watch` is given the figures of all epochs so far after each.
+    `folded`: its batch norms are not to be trained any more. `watch` is given the figures of all epochs so far after
+    each.
     """
 
     model: Model
     masks: Masks = field(default_factory=dict)
     schemes: dict[str, Kept] = field(default_factory=dict)
+    folded: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
     watch: Callable[[list[dict[str, Any]]], None] | None = None
 
@@ -72,6 +74,10 @@ class Making:
 
         keep_best: False leaves it as the last step did, where earlier epochs are not what is wanted.
         """
+        if self.folded:
+            raise InvalidArgumentError(
+                "batch norms were folded, so nothing can be trained: put fold last", stage="fold"
+            )
         seen = seen or self.module
         trainer = Trainer(
             seen, data.train, data.validation, training, data.loss, before_step=before_step, after_step=after_step
@@ -100,6 +106,13 @@ class Making:
         last = self.history[-1] if self.history else {}
         counted = ("epoch", "step", "seconds")
         return self.history + [{**row, **{key: row[key] + last.get(key, 0) for key in counted}} for row in history]
+
+
+def restored(module: nn.Module, schemes: Mapping[str, Kept]) -> nn.Module:
+    """A copy of the network with its tensors as they are kept."""
+    whole = copy.deepcopy(module)
+    whole.load_state_dict({**whole.state_dict(), **{name: scheme.restore() for name, scheme in schemes.items()}})
+    return whole
 
 
 class Stage(Protocol):
