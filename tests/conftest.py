@@ -109,11 +109,12 @@ def _identity(name: str, actions: list[str]) -> dict[str, Any]:
 
 
 def _weed(folder: Path, ports: dict[str, int]) -> list[str]:
+    """Room for 1,000 volumes of 64 MB, by number: counted from the free disk, a few buckets would take it all."""
     program = Path(sysconfig.get_path("scripts")) / "weed"
     return [
         *(str(program), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-master.port={ports['master']}", f"-volume.port={ports['volume']}"),
-        *("-filer", f"-filer.port={ports['filer']}", "-volume.max=0", "-master.volumeSizeLimitMB=512"),
+        *("-filer", f"-filer.port={ports['filer']}", "-volume.max=1000", "-master.volumeSizeLimitMB=64"),
         *("-s3", f"-s3.port={ports['s3']}", f"-s3.config={folder / 'users.json'}", "-s3.iam=false"),
         *("-webdav=false", "-master.telemetry=false", "-s3.port.lance=0", "-s3.port.iceberg=0"),
     ]

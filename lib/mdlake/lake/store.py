@@ -24,7 +24,7 @@ from mdlake.lake.faults import is_missing, translated
 from mdlake.lake.url import LOCAL, MEMORY, Location, parse_url
 
 _CLIENT_OPTIONS = frozenset(("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url"))
-_RETRY: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
+_RETRY: Any = {"max_retries": 10, "retry_timeout": timedelta(seconds=60)}
 _COPY_BYTES = 8 << 20
 _ANY = ("s3://any", "gs://any", "az://any")  # a store of each kind that has options of its own
 _GAP_BYTES = 256 << 10
