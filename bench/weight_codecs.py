@@ -15,9 +15,8 @@ import numpy as np
 import zstandard
 
 from bench.packages import why_missing
-from mdlake.arena import allocate
-from mdlake.block import decode_values
-from mdlake.weights import encode_weights
+from mdlake.artifact import MAX_BYTES
+from mdlake.artifact.arrays import Array, decode_arrays, encode_arrays
 
 
 @dataclass(frozen=True)
@@ -55,18 +54,17 @@ class Codec(Protocol):
 
 
 class Mdlake(Codec):
-    """A block for each tensor and one allocation for all, as in an artifact."""
+    """The parts of an artifact, at the effort of a first write."""
 
-    def encode(self, weights: Weights) -> list[bytes]:
-        return [encode_weights(tensor.values, tensor.row) for tensor in weights.tensors]
+    def encode(self, weights: Weights) -> dict[str, bytes]:
+        return encode_arrays((Array(t.name, "", t.values, t.row) for t in weights.tensors), "default")
 
-    def size(self, encoded: list[bytes]) -> int:
-        return sum(map(len, encoded))
+    def size(self, encoded: dict[str, bytes]) -> int:
+        return sum(map(len, encoded.values()))
 
-    def decode(self, encoded: list[bytes], weights: Weights) -> list[np.ndarray]:
-        rooms = allocate([(tensor.values.dtype, len(tensor.values)) for tensor in weights.tensors])
-        pairs = zip(encoded, rooms, strict=True)
-        return [decode_values(data, dtype=room.dtype, length=len(room), out=room) for data, room in pairs]
+    def decode(self, encoded: dict[str, bytes], weights: Weights) -> list[np.ndarray]:
+        wanted = {tensor.name: {"": (tensor.values.dtype, len(tensor.values))} for tensor in weights.tensors}
+        return [of[""] for of in decode_arrays(encoded, wanted, MAX_BYTES).values()]
 
     def same(self, decoded: list[np.ndarray], weights: Weights) -> bool:
         return b"".join(values.tobytes() for values in decoded) == weights.raw

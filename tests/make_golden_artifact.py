@@ -2,7 +2,7 @@
 
     python tests/make_golden_artifact.py
 
-`tests/golden/artifact-v2/network.safetensors` is an artifact with all schemes, `expected.safetensors` its weights as
+`tests/golden/artifact-v*/network.safetensors` is an artifact with all schemes, `expected.safetensors` its weights as
 plain safetensors. A folder that exists is left as it is.
 """
 

@@ -253,7 +253,7 @@ def test_metadata_that_makes_no_sense_is_corrupt(data: bytes, changes: dict) -> 
 def test_newer_formats_schemes_and_networks_ask_for_a_newer_release(data: bytes) -> None:
     _, about = container.unpack(data)
     for changes in (
-        {"format": 3},
+        {"format": 4},
         {"network": "mystery"},
         {"tensors": [["wavelet", {}], *about["tensors"][1:]]},
     ):

@@ -286,12 +286,12 @@ def inspect_model(artifact: Annotated[str, typer.Argument(metavar="ARTIFACT")], 
         shape, counts = "x".join(map(str, part.shape)), (part.parameters, part.nonzero, part.bytes)
         rows.append((part.name, shape, part.scheme, part.chain, *(f"{n:,}" for n in counts), f"{part.bits:.2f}"))
     size = sum(part.bytes for part in parts)
-    tensors = [part for part in parts if part.scheme != artifacts.LEVELS]  # which are these tensors' own
+    tensors = [part for part in parts if part.scheme not in (artifacts.LEVELS, artifacts.SHARED)]
     totals = [sum(getattr(part, name) for part in tensors) for name in ("parameters", "nonzero")]
     heads = ("part", "shape", "scheme", "chain", "parameters", "not zero", "bytes", "bits each")
     _table(artifact, heads, rows, ("total", "", "", "", *(f"{n:,}" for n in totals), f"{size:,}", ""))
     if len(tensors) < len(parts):
-        print(f"the integers of tensors are coded together, as {artifacts.LEVELS}")
+        print(f"what tensors share: their integers, as {artifacts.LEVELS}, and short vectors, as {artifacts.SHARED}")
     if (macs := _macs_per_row(artifact, storage)) is not None:
         print(f"{macs:,} multiply-accumulates per row")
 

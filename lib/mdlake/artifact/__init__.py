@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from mdlake.artifact import container
-from mdlake.artifact.layout import FORMAT, LEVELS, lay_out, part_name, read_inputs, read_schemes
+from mdlake.artifact.arrays import SHARED, is_shared, part_name
+from mdlake.artifact.layout import FORMAT, LEVELS, READABLE, lay_out, read_inputs, read_schemes
 from mdlake.block import describe
 from mdlake.errors import (
     ConflictError,
@@ -45,9 +46,9 @@ _REPAIR = "restore a copy"
 
 @dataclass(frozen=True)
 class PartReport:
-    """One line of `inspect`: a tensor, a vocabulary, the levels of all tensors, or the header. `bits` are per entry.
+    """One line of `inspect`: a tensor, a vocabulary, what tensors share, or the header. `bits` are per entry.
 
-    `bytes` of a tensor are those of its own blocks; its levels are in the line of that name.
+    `bytes` of a tensor are those of its own blocks; levels of all, and short vectors, are in lines of their own.
     """
 
     name: str
@@ -175,8 +176,8 @@ def inspect(url: str, storage: Mapping[str, str] | None = None) -> list[PartRepo
         used = {part_name(name, role) for name, scheme in schemes.items() for role in scheme.arrays}
         for name, block in parts.items():
             if name not in used:
-                found, kind = describe(block), LEVELS if name == LEVELS else "vocabulary"
-                rows.append(PartReport(name, (found.length,), kind, found.chain, found.length, 0, len(block)))
+                found = describe(block)
+                rows.append(PartReport(name, (found.length,), _kind(name), found.chain, found.length, 0, len(block)))
         rows.append(PartReport("header", (), "json", "", 0, 0, len(data) - sum(row.bytes for row in rows)))
         return rows
 
@@ -209,14 +210,19 @@ def _open(data: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:
         raise UnsupportedVersionError(
             f"artifact format {version}; this release reads up to {FORMAT}: install a newer mdlake"
         )
-    if version != FORMAT:
+    if version not in READABLE:
         raise CorruptError(f"not an artifact: its format is {version!r}")
     return parts, about
 
 
+def _kind(part: str) -> str:
+    """Of a part that is no single tensor's."""
+    return LEVELS if part == LEVELS else SHARED if is_shared(part) else "vocabulary"
+
+
 def _tensor_report(name: str, scheme: Kept, parts: Mapping[str, memoryview]) -> PartReport:
     weights = scheme.restore()
-    blocks = [parts[part_name(name, role)] for role in scheme.arrays]
+    blocks = [parts[own] for role in scheme.arrays if (own := part_name(name, role)) in parts]
     match scheme:
         case Linear():
             fields = f"{scheme.bits} bit"

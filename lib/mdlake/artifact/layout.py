@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mdlake.arena import allocate
+from mdlake.artifact.arrays import Array, Parts, Wanted, decode_arrays, encode_arrays, part
 from mdlake.block import decode_array, decode_values, encode_array, encode_values
 from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, UnsupportedVersionError, located
 from mdlake.models.bundle import Model
@@ -25,13 +25,12 @@ from mdlake.models.levels import decode_levels, encode_levels
 from mdlake.models.networks import NETWORKS, build_network
 from mdlake.models.own import LIBRARY, Own
 from mdlake.models.schemes import SCHEMES, Codebook, Kept, Plain, Shape
-from mdlake.weights import encode_weights
 
-FORMAT = 2
+FORMAT = 3
+READABLE = 2, 3
 LEVELS = "levels"
 _VOCABULARY, _CROSS = "vocabulary:", "cross:"  # no parameter of a torch module has a colon in its name
 _VOCABULARY_TYPES = {"int64": pa.int64(), "string": pa.string()}
-Parts = Mapping[str, bytes | memoryview]
 
 
 def lay_out(model: Model, schemes: Mapping[str, Kept], effort: str) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -59,11 +58,15 @@ def lay_out(model: Model, schemes: Mapping[str, Kept], effort: str) -> tuple[dic
 
 
 def tensor_blocks(chosen: Mapping[str, Kept], effort: str) -> dict[str, bytes]:
-    """The parts of these tensors, by their names; of those that have levels there is one for all."""
-    parts: dict[str, bytes] = {}
-    for name, scheme in chosen.items():
-        for role, array in scheme.arrays.items():
-            parts[part_name(name, role)] = _block(scheme, array, effort)
+    """The parts of these tensors, by their names; one for the levels of all that have some."""
+    parts = encode_arrays(
+        (
+            Array(name, role, values, scheme.row)
+            for name, scheme in chosen.items()
+            for role, values in scheme.arrays.items()
+        ),
+        effort,
+    )
     levels = {name: scheme.levels for name, scheme in chosen.items() if not isinstance(scheme, Plain)}
     if filled := {name: values for name, values in levels.items() if values.size}:
         parts[LEVELS] = encode_levels(filled)
@@ -78,12 +81,7 @@ def read_schemes(parts: Parts, about: Mapping[str, Any], max_bytes: int) -> dict
         check_memory(sum(8 * prod(shape) for shape in shapes.values()), max_bytes)
         having = {name: shapes[name] for name, (kind, _) in described.items() if kind.has_levels}
         levels = _read_levels(parts, having)
-        arrays = _allocate(described, shapes)
-        for name, filled in arrays.items():
-            for role, out in filled.items():
-                with located(tensor=name):
-                    block = _part(parts, part_name(name, role))
-                    decode_values(block, dtype=out.dtype, length=len(out), max_bytes=max_bytes, out=out)
+        arrays = decode_arrays(parts, _wanted(described, shapes), max_bytes)
         found = {}
         for name, (kind, fields) in described.items():
             with located(tensor=name):
@@ -102,19 +100,15 @@ def read_inputs(parts: Parts, about: Mapping[str, Any], max_bytes: int, own: Own
         return inputs_from_json(about, own)
     vocabularies = {
         name: decode_array(
-            _part(parts, _VOCABULARY + name), _VOCABULARY_TYPES[type_], length=length, max_bytes=max_bytes
+            part(parts, _VOCABULARY + name), _VOCABULARY_TYPES[type_], length=length, max_bytes=max_bytes
         )
         for name, (type_, length) in about["vocabularies"].items()
     }
     crosses = {
-        name: decode_values(_part(parts, _CROSS + name), dtype=np.dtype(np.int64), length=length, max_bytes=max_bytes)
+        name: decode_values(part(parts, _CROSS + name), dtype=np.dtype(np.int64), length=length, max_bytes=max_bytes)
         for name, length in about["crosses"].items()
     }
     return FeatureSpec.from_parts(about["numeric"], vocabularies, about["categories"], crosses)
-
-
-def part_name(tensor: str, role: str) -> str:
-    return f"{tensor}:{role}" if role else tensor
 
 
 def check_memory(needed: int, max_bytes: int) -> None:
@@ -122,12 +116,6 @@ def check_memory(needed: int, max_bytes: int) -> None:
         raise InvalidArgumentError(
             f"the weights may take {needed} bytes of memory, more than the {max_bytes} allowed: raise max_bytes"
         )
-
-
-def _block(scheme: Kept, array: np.ndarray, effort: str) -> bytes:
-    if isinstance(scheme, Plain) and scheme.row is not None:
-        return encode_weights(array, scheme.row, effort)
-    return encode_values(array, effort)
 
 
 def _described(chosen: Mapping[str, Kept]) -> list[list[Any]]:
@@ -173,29 +161,20 @@ def _registered_shapes(network: str, options: Mapping[str, Any]) -> dict[str, Sh
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
-def _allocate(
-    described: Mapping[str, tuple[type[Kept], dict[str, Any]]], shapes: Mapping[str, Shape]
-) -> dict[str, dict[str, np.ndarray]]:
-    """For each tensor its arrays by role, to be filled."""
+def _wanted(described: Mapping[str, tuple[type[Kept], dict[str, Any]]], shapes: Mapping[str, Shape]) -> Wanted:
+    """For each tensor its arrays by role."""
     roles = {}
     for name, (kind, fields) in described.items():
         with located(tensor=name):
             roles[name] = kind.roles(fields, shapes[name])
-    rooms = iter(allocate([wanted for of in roles.values() for wanted in of.values()]))
-    return {name: {role: next(rooms) for role in of} for name, of in roles.items()}
+    return roles
 
 
 def _read_levels(parts: Parts, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
     """int8 of these shapes."""
     filled = {name: shape for name, shape in shapes.items() if prod(shape)}
     found = {name: np.zeros(shape, np.int8) for name, shape in shapes.items() if not prod(shape)}
-    return found | (decode_levels(_part(parts, LEVELS), filled, np.int8) if filled else {})
-
-
-def _part(parts: Parts, name: str) -> bytes | memoryview:
-    if name not in parts:
-        raise CorruptError(f"the part {name!r} is missing")
-    return parts[name]
+    return found | (decode_levels(part(parts, LEVELS), filled, np.int8) if filled else {})
 
 
 def _pack_inputs(inputs: Inputs, parts: dict[str, bytes], effort: str) -> dict[str, Any]:

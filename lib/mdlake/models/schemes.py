@@ -1,7 +1,7 @@
 """How a weight tensor is kept in an artifact: each scheme turns a tensor into blocks and back.
 
 A scheme is a frozen dataclass and an entry in `SCHEMES`. `about` is what goes into the artifact's description
-as JSON; `arrays` are one-dimensional, by role, and become a block each; `levels` are small integers of the tensor's
+as JSON; `arrays` are one-dimensional, by role, and become blocks (`mdlake.artifact.arrays`); `levels` are small integers of the tensor's
 shape, which all tensors of a network that have some share one block for. What `restore` gives are exactly the weights
 that were evaluated: quantisation is done before, here nothing is lost.
 """
@@ -28,6 +28,11 @@ class Scheme(Protocol):
 
     name: ClassVar[str]
     has_levels: ClassVar[bool] = False
+
+    @property
+    def row(self) -> int:
+        """How many values of an array belong to one place of the tensor's first dimension; 0: it has no other."""
+        ...
 
     @property
     def about(self) -> dict[str, Any]: ...
@@ -64,10 +69,7 @@ class Plain:
         return {"dtype": _NAMES[self.tensor.dtype]} | ({} if same is None else {"value": same})
 
     @property
-    def row(self) -> int | None:
-        """Of floats, how many have one place in the first dimension, 0 if there is but one dimension; else None."""
-        if not self.tensor.dtype.is_floating_point:
-            return None
+    def row(self) -> int:
         return prod(self.tensor.shape[1:]) if self.tensor.dim() > 1 else 0
 
     @property
@@ -116,6 +118,7 @@ class Linear:
 
     name: ClassVar[str] = "linear"
     has_levels: ClassVar[bool] = True
+    row: ClassVar[int] = 0
     levels: np.ndarray  # int8, of the tensor's shape
     scale: np.ndarray  # float32 [1] or [shape[0]]
     bits: int
@@ -153,6 +156,7 @@ class Codebook:
 
     name: ClassVar[str] = "codebook"
     has_levels: ClassVar[bool] = True
+    row: ClassVar[int] = 0
     levels: np.ndarray  # int8, of the tensor's shape
     book: np.ndarray  # float32 [entries], ascending, each a value that float16 has; up to 127
 
