@@ -1,9 +1,9 @@
 """How a weight tensor is kept in an artifact: each scheme turns a tensor into blocks and back.
 
 A scheme is a frozen dataclass and an entry in `SCHEMES`. `about` is what goes into the artifact's description
-as JSON; `arrays` are one-dimensional, by role, and become blocks (`mdlake.artifact.arrays`); `levels` are small integers
-of the tensor's shape, which all tensors of a network that have some share one block for. What `restore` gives are
-exactly the weights that were evaluated: quantisation is done before, here nothing is lost.
+as JSON; `arrays` are one-dimensional, by role, and become blocks (`mdlake.artifact.arrays`); `levels` are small
+integers of the tensor's shape, which all tensors of a network that have some share one block for. What `restore` gives
+are exactly the weights that were evaluated: quantisation is done before, here nothing is lost.
 """
 
 from __future__ import annotations
