@@ -41,8 +41,8 @@ from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import reported, say
-from ray_tasks.students import ALONE, DISTILLED, chosen_way, taught_by
-from ray_tasks.train import TEACHER
+from ray_tasks.students import chosen_way, taught_by
+from ray_tasks.trained import ALONE, DISTILLED, TEACHER, need_trained
 
 ARTIFACT, RECORD = "artifacts/student.safetensors", "artifacts/student.json"
 _KEPT = "artifacts/candidates"
@@ -137,9 +137,9 @@ def compress(options: CompressOptions) -> dict[str, Any]:
 def plan_search(options: CompressOptions) -> Plan:
     """The first attempts, all together as one task, and what the search is for."""
     recipe, store = load_recipe(options.recipe), options.store
-    name, step, place = (DISTILLED, "distill", store) if recipe.student else (TEACHER, "train", options.teacher_store)
+    name, place = (DISTILLED, store) if recipe.student else (TEACHER, options.teacher_store)
     own = (recipe.student or recipe.teacher).own
-    student = need_record(place, record_of(name), step)
+    student = need_trained(place, name, recipe)
     way = recipe.taught_on or (chosen_way(recipe, student) if recipe.student else recipe.distill[0])
     taught = taught_by(options.teacher_store, recipe, replace(way, features=None))  # layers may go
     steps = recipe.compress

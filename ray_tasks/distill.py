@@ -21,10 +21,11 @@ from mdlake.models.records import need_record
 from mdlake.shrink.distill.loss import gap_closed
 from ray_tasks.figures import record_training
 from ray_tasks.options import CommonOptions, option, parse_options
-from ray_tasks.recipe import load_recipe
+from ray_tasks.recipe import Recipe, load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import EpochLines, reported, say
-from ray_tasks.students import ALONE, DISTILLED, TEACHER_RECORD, plan_students
+from ray_tasks.students import plan_students
+from ray_tasks.trained import ALONE, DISTILLED, TEACHER, need_trained
 from ray_tasks.training import TrainPlan, commit_training
 
 
@@ -57,7 +58,7 @@ def distill(options: DistillOptions) -> dict[str, dict[str, Any]]:
             history = commit_training(plan)["history"]
             record_training(options, plan.name.replace("_", " "), history, run_of(plan))
     records = {DISTILLED: students.choose(), ALONE: need_record(options.store, students.alone.record, "distill")}
-    _say_gap(options, records)
+    _say_gap(options, recipe, records)
     return records
 
 
@@ -66,8 +67,8 @@ def run_of(plan: TrainPlan) -> str:
     return f"{plan.name}-{plan.fingerprint}"
 
 
-def _say_gap(options: CommonOptions, records: dict[str, dict[str, Any]]) -> None:
-    teacher = need_record(options.teacher_store, TEACHER_RECORD, "train")
+def _say_gap(options: CommonOptions, recipe: Recipe, records: dict[str, dict[str, Any]]) -> None:
+    teacher = need_trained(options.teacher_store, TEACHER, recipe)
     measured = [record["validation"] for record in (teacher, records[ALONE], records[DISTILLED])]
     scores = [score_of(figures) for figures in measured]
     share = gap_closed(*scores)

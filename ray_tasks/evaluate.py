@@ -23,7 +23,7 @@ from mdlake.models.latency import latency
 from mdlake.models.metrics import score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.own import Own
-from mdlake.models.records import find_record, fingerprint, need_record, record_of, write_record
+from mdlake.models.records import find_record, fingerprint, need_record, write_record
 from mdlake.models.shards import Shards
 from mdlake.models.training import predict
 from mdlake.shrink.distill.loss import gap_closed
@@ -36,8 +36,7 @@ from ray_tasks.options import CommonOptions, parse_options, storage_options
 from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import quality, reported, say
-from ray_tasks.students import ALONE, DISTILLED
-from ray_tasks.train import TEACHER
+from ray_tasks.trained import ALONE, DISTILLED, TEACHER, need_trained
 
 RECORD = "artifacts/evaluation.json"
 _TIMES = {"latency_ms": 1, "batch_latency_ms": 256}  # milliseconds for so many rows
@@ -98,8 +97,7 @@ def plan_evaluation(options: EvaluateOptions) -> tuple[list[EvaluateTask], str]:
     names = (TEACHER, ALONE, DISTILLED) if recipe.student else (TEACHER,)
     last = (recipe.student or recipe.teacher).own
     places = {TEACHER: options.teacher_store, ALONE: store, DISTILLED: store}
-    steps = {TEACHER: "train", ALONE: "distill", DISTILLED: "distill"}
-    records = {name: need_record(places[name], record_of(name), steps[name]) for name in names}
+    records = {name: need_trained(places[name], name, recipe) for name in names}
     tasks = [
         EvaluateTask(
             *(name, places[name], record["model"], recipe.teacher.own if name == TEACHER else last),

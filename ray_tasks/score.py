@@ -15,15 +15,15 @@ from typing import Any
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.lake.store import Store
-from mdlake.models.own import LIBRARY, Own
-from mdlake.models.records import find_record, fingerprint, need_record, record_of, write_record
+from mdlake.models.records import find_record, fingerprint, write_record
 from mdlake.models.scoring import Loader, ScoreTask, score_file
 from mdlake.models.shards import Shards
 from ray_tasks.engine import RayEngine
 from ray_tasks.options import CommonOptions, option, parse_options
-from ray_tasks.recipe import load_recipe
+from ray_tasks.recipe import Recipe, load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import reported, say
+from ray_tasks.trained import TEACHER, need_trained
 
 RECORD = "scores/record.json"
 
@@ -35,9 +35,13 @@ class ScoreOptions(CommonOptions):
 
 @dataclass(frozen=True)
 class ScorePlan:
-    """The folder that gets the scores, the tasks that are left, and how many files there will be."""
+    """The folder that gets the scores, the tasks that are left, and how many files there will be.
+
+    `made_by`: the fingerprint of the teacher.
+    """
 
     fingerprint: str
+    made_by: str
     teacher: Loader
     folder: str
     tasks: list[ScoreTask]
@@ -47,7 +51,7 @@ class ScorePlan:
 def score(options: ScoreOptions) -> dict[str, Any]:
     """Returns the record of the scores: their folder and rows."""
     store, shards = options.store, options.split("train")
-    plan = plan_scores(store, shards, load_recipe(options.recipe).teacher.own, options.top)
+    plan = plan_scores(store, shards, load_recipe(options.recipe), options.top)
     done = find_record(store, RECORD, plan.fingerprint)
     if done:
         say("score", f"{done['rows']} rows are scored already")
@@ -57,14 +61,14 @@ def score(options: ScoreOptions) -> dict[str, Any]:
         for task, rows in zip(plan.tasks, engine.map_with(plan.teacher, score_file, plan.tasks), strict=True):
             say("score", f"{task.target}: {rows} rows")
     say("score", f"{shards.rows} rows in {plan.files} files, {len(plan.tasks)} of them now")
-    return write_record(store, RECORD, plan.fingerprint, folder=plan.folder, rows=shards.rows)
+    return write_record(store, RECORD, plan.fingerprint, teacher=plan.made_by, folder=plan.folder, rows=shards.rows)
 
 
-def plan_scores(store: Store, shards: Shards, own: Own = LIBRARY, top: int = 0) -> ScorePlan:
-    """A task for every shard whose scores are not there yet; `own` is what the teacher has of a user's own."""
+def plan_scores(store: Store, shards: Shards, recipe: Recipe, top: int = 0) -> ScorePlan:
+    """A task for every shard whose scores are not there yet"""
     if top < 0:
         raise InvalidArgumentError(f"the highest outputs to keep are 1 or more, or 0 for all, not {top}")
-    teacher = need_record(store, record_of("teacher"), "train")
+    teacher = need_trained(store, TEACHER, recipe)
     asked = {"top": top} if top else {}
     mark = fingerprint(teacher=teacher["fingerprint"], shards=shards.fingerprint, **asked)
     folder = f"scores/{mark}/train"
@@ -74,7 +78,8 @@ def plan_scores(store: Store, shards: Shards, own: Own = LIBRARY, top: int = 0) 
         for file, path in enumerate(shards.files)
         if f"{folder}/{path}" not in there
     ]
-    return ScorePlan(mark, Loader(store, teacher["model"], own), folder, tasks, len(shards.files))
+    loader = Loader(store, teacher["model"], recipe.teacher.own)
+    return ScorePlan(mark, teacher["fingerprint"], loader, folder, tasks, len(shards.files))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

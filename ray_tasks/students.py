@@ -22,10 +22,10 @@ from ray_tasks.recipe import Recipe
 from ray_tasks.score import RECORD as SCORES
 from ray_tasks.show import quality, say
 from ray_tasks.train import plan_training
+from ray_tasks.trained import ALONE, DISTILLED, TEACHER, need_trained
 from ray_tasks.training import TrainPlan, WithoutData
 
-DISTILLED, ALONE = "student_distilled", "student_alone"
-TEACHER_RECORD, _RECORD = record_of("teacher"), record_of(DISTILLED)
+_RECORD = record_of(DISTILLED)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def plan_students(options: CommonOptions, recipe: Recipe, sharded: bool = False)
 
 def _without_data(options: CommonOptions, recipe: Recipe, alone: TrainPlan, made_up: DataFreeOptions) -> TrainPlan:
     made_up = replace(made_up, seed=options.seed)
-    teacher = need_record(options.teacher_store, TEACHER_RECORD, "train")
+    teacher = need_trained(options.teacher_store, TEACHER, recipe)
     loader = Loader(options.teacher_store, teacher["model"], recipe.teacher.own)
     inputs = {"teacher": teacher["fingerprint"], "data_free": asdict(made_up)}
     return replace(
@@ -114,11 +114,14 @@ def taught_by(store: Store, recipe: Recipe, way: DistillOptions) -> Taught:
     """In one of the recipe's ways. `inputs` name, for a fingerprint, what it rests on."""
     if not way.soft and not way.features:
         return Taught(DistillLoss(way), None, {})
+    teacher = need_trained(store, TEACHER, recipe)
     if way.asked:
-        teacher = need_record(store, TEACHER_RECORD, "train")
         loss = DistillLoss(way, Loader(store, teacher["model"], recipe.teacher.own))
         return Taught(loss, None, {"teacher": teacher["fingerprint"]})
     scores = need_record(store, SCORES, "score")
+    if scores.get("teacher") != teacher["fingerprint"]:
+        advice = "run `python -m ray_tasks.score` again"
+        raise InvalidArgumentError(f"the scores are those of another teacher: {advice}", file=store.url_of(SCORES))
     url = store.url_of(scores["folder"])
     soft = open_shards(url, storage_options(url))
     return Taught(DistillLoss(way), soft, {"scores": scores["fingerprint"]})

@@ -21,9 +21,8 @@ from ray_tasks.options import CommonOptions, option, parse_options
 from ray_tasks.recipe import NetworkPlan, Recipe, load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import EpochLines, quality, reported, say
+from ray_tasks.trained import TEACHER, asked_for
 from ray_tasks.training import TrainPlan, commit_training
-
-TEACHER = "teacher"
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,7 @@ def plan_training(options: CommonOptions, recipe: Recipe, network: NetworkPlan) 
         training=replace(network.training, seed=options.seed),
         loss=hard_loss,
         workers=options.workers,
+        asked=asked_for(network),
         inputs={},
     )
 

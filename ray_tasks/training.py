@@ -37,8 +37,8 @@ class WithoutData:
 class TrainPlan:
     """One training: which network, on what, how, and where its checkpoints and its result go.
 
-    The network's name is a recipe's, given by a user: one of a user's own is imported. `inputs` names what the data
-    came from, for the fingerprint.
+    The network's name is a recipe's, given by a user: one of a user's own is imported. `asked` is what the recipe says
+    of it, for its record; `inputs` names what the data came from, for the fingerprint.
     """
 
     name: str
@@ -50,6 +50,7 @@ class TrainPlan:
     training: TrainingOptions
     loss: Loss
     workers: int
+    asked: dict[str, Any]
     inputs: dict[str, Any]
     sharded: bool = False
     curves: Curves | None = None
@@ -119,6 +120,7 @@ def commit_training(plan: TrainPlan) -> dict[str, Any]:
         parameters=count_parameters(module),
         bytes=size,
         validation=metrics,
+        asked=plan.asked,
         history=[{key: row[key] for key in row if key != "seconds"} for row in history],
         **taught,
     )

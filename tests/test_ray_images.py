@@ -24,6 +24,7 @@ from ray_tasks import distill, evaluate, score, train
 from ray_tasks.compress import ARTIFACT, CompressOptions, compress, plan_search, run_task
 from ray_tasks.distill import DistillOptions
 from ray_tasks.evaluate import EvaluateOptions
+from ray_tasks.recipe import load_recipe
 from ray_tasks.score import ScoreOptions, plan_scores
 from ray_tasks.train import TrainOptions
 
@@ -117,14 +118,15 @@ def test_a_budget_that_was_not_met_costs_nothing_twice(
     assert not list(lake.glob("artifacts/candidates/*"))
 
 
-def test_the_highest_scores_alone_are_other_scores(trained: Path) -> None:
+def test_the_highest_scores_alone_are_other_scores(trained: Path, recipe: str) -> None:
+    made = load_recipe(recipe)
     store = open_store(str(trained))
     shards = open_shards(str(trained / "shards" / "train"))
-    whole, some = plan_scores(store, shards), plan_scores(store, shards, top=1)
+    whole, some = plan_scores(store, shards, made), plan_scores(store, shards, made, top=1)
     assert whole.folder != some.folder and not whole.tasks
     assert [task.top for task in some.tasks] == [1] * some.files
     with pytest.raises(InvalidArgumentError, match="1 or more, or 0 for all, not -1"):
-        plan_scores(store, shards, top=-1)
+        plan_scores(store, shards, made, top=-1)
 
 
 def test_a_recipe_without_a_student_has_nothing_to_distill(trained: Path, recipe: str) -> None:

@@ -1,0 +1,53 @@
+"""The networks that `train` and `distill` leave in a lake, by name, for the verbs behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from mdlake.errors import InvalidArgumentError
+from mdlake.lake.store import Store
+from mdlake.models.records import need_record, record_of
+from ray_tasks.recipe import NetworkPlan, Recipe
+
+TEACHER, DISTILLED, ALONE = "teacher", "student_distilled", "student_alone"
+_VERBS = {TEACHER: "train", DISTILLED: "distill", ALONE: "distill"}
+_SHOWN = 3
+
+
+def asked_for(network: NetworkPlan) -> dict[str, Any]:
+    """What a recipe says of a network, as its record has it."""
+    return json.loads(json.dumps(asdict(network)))
+
+
+def need_trained(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
+    """The record of that network.
+
+    Raises:
+        InvalidArgumentError: it is not trained yet, or the recipe has another one by now.
+    """
+    record = need_record(store, record_of(name), _VERBS[name])
+    network = recipe.teacher if name == TEACHER else recipe.student
+    assert network is not None, "who asks for a student has one"
+    there, wanted = record.get("asked"), asked_for(network)
+    if there not in (None, wanted):
+        others = list(_differences(there, wanted))
+        told = "; ".join(others[:_SHOWN]) + ("; ..." if len(others) > _SHOWN else "")
+        again = f"run `python -m ray_tasks.{_VERBS[name]}` with this recipe, or change the recipe"
+        raise InvalidArgumentError(
+            f"{name.replace('_', ' ')} was trained by another recipe ({told}): {again}",
+            file=store.url_of(record_of(name)),
+        )
+    return record
+
+
+def _differences(there: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    """What is otherwise, by the names of tables and options."""
+    if not isinstance(there, Mapping) or not isinstance(wanted, Mapping):
+        yield f"{name} was {json.dumps(there)}, is {json.dumps(wanted)}"
+        return
+    for key in {**there, **wanted}:
+        if there.get(key) != wanted.get(key):
+            yield from _differences(there.get(key), wanted.get(key), f"{name}.{key}" if name else key)

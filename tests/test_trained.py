@@ -1,0 +1,63 @@
+"""Promise: a verb takes from the lake what its recipe says, or tells what is otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mdlake.errors import InvalidArgumentError
+from mdlake.lake.store import Store, open_store
+from mdlake.models.records import record_of, write_record
+from ray_tasks.recipe import parse_recipe
+from ray_tasks.score import RECORD as SCORES
+from ray_tasks.students import taught_by
+from ray_tasks.trained import DISTILLED, TEACHER, asked_for, need_trained
+
+IMAGE = {"column": "image", "shape": [1, 8, 8]}
+
+
+def recipe_of(**training: Any):
+    teacher = {"network": "lenet_5", "image": IMAGE, "options": {"filters": [4, 6]}, "training": {"epochs": 4}}
+    student = {"network": "lenet_5", "image": IMAGE, "training": training}
+    return parse_recipe({"label": "label", "classes": 10, "teacher": teacher, "student": student})
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Store:
+    store, recipe = open_store(tmp_path), recipe_of()
+    assert recipe.student
+    write_record(store, record_of(TEACHER), "t", model="m", asked=asked_for(recipe.teacher))
+    write_record(store, record_of(DISTILLED), "d", model="m", asked=asked_for(recipe.student))
+    return store
+
+
+def test_what_the_recipe_says_is_taken(lake: Store) -> None:
+    assert need_trained(lake, TEACHER, recipe_of())["fingerprint"] == "t"
+    assert need_trained(lake, DISTILLED, recipe_of())["fingerprint"] == "d"
+
+
+def test_records_of_older_releases_are_taken(lake: Store) -> None:
+    write_record(lake, record_of(TEACHER), "old", model="m")
+    assert need_trained(lake, TEACHER, recipe_of())["fingerprint"] == "old"
+
+
+def test_a_network_of_another_recipe_is_told_with_what_differs(lake: Store) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        need_trained(lake, DISTILLED, recipe_of(epochs=20, batch_size=7))
+    message = str(caught.value)
+    assert "training.epochs was " in message and ", is 20" in message and "training.batch_size was " in message
+    assert "ray_tasks.distill" in message and "student distilled was trained by another recipe" in message
+
+
+def test_what_is_not_trained_names_the_verb(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"python -m ray_tasks\.train"):
+        need_trained(open_store(tmp_path), TEACHER, recipe_of())
+
+
+def test_scores_of_another_teacher_are_told(lake: Store) -> None:
+    write_record(lake, SCORES, "s", teacher="another", folder="scores/s/train", rows=3)
+    recipe = recipe_of()
+    with pytest.raises(InvalidArgumentError, match=r"another teacher: run `python -m ray_tasks\.score` again"):
+        taught_by(lake, recipe, recipe.distill[0])
