@@ -78,7 +78,7 @@ def main() -> None:
             shards = cifar.write_shards(build / "cifar", options.cifar)
         else:
             shards = mnist.write_shards(build / "mnist")
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             try:
                 rows += list(run(case, seed, shards, build, options, console))
             except BudgetError as error:
@@ -96,7 +96,8 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES), help=f"some of {', '.join(CASES)}")
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0, help="others may be on another machine (model_figures)")
     parser.add_argument("--quick", action="store_true", help="a fifth of the epochs")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="candidates at once")
     parser.add_argument("--cifar", type=Path, help="folder with cifar10_jpeg_train.parquet and the same of test")
