@@ -128,9 +128,12 @@ def load_recipe(name: str) -> Recipe:
     with located(file=str(path)):
         try:
             content = tomllib.loads(path.read_text("utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidArgumentError(f"this is no TOML: {error}") from error
+        except OSError as error:
             known = ", ".join(sorted(known.stem for known in _FOLDER.glob("*.toml")))
-            raise InvalidArgumentError(f"no readable recipe; there are {known}: {error}") from error
+            why = error.strerror or str(error)
+            raise InvalidArgumentError(f"the recipe cannot be read: {why}; give a file, or one of {known}") from error
         return parse_recipe(content)
 
 

@@ -23,7 +23,14 @@ from mdlake.artifact import (
     unpack,
 )
 from mdlake.block import encode_values
-from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, TruncatedError, UnsupportedVersionError
+from mdlake.errors import (
+    CorruptError,
+    InvalidArgumentError,
+    MdlakeError,
+    StoreError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
 from mdlake.models.bundle import Model
 from mdlake.models.fitting import fit_features
 from mdlake.models.networks.tabular_mlp import TabularMlp, TabularMlpOptions
@@ -167,6 +174,15 @@ def test_unpack_writes_plain_safetensors(tmp_path: Path, data: bytes) -> None:
     weights = load_model(str(tmp_path / "model.safetensors")).state_dict()
     assert plain.keys() == weights.keys()
     assert all(torch.equal(plain[name], weights[name]) for name in weights)
+
+
+def test_other_safetensors_files_are_told_as_that(tmp_path: Path) -> None:
+    plain = sorted(GOLDEN.glob("artifact-*"))[0] / "expected.safetensors"
+    with pytest.raises(InvalidArgumentError, match=r"safetensors file of \d+ entries, no artifact") as caught:
+        load_model(str(plain))
+    assert "restore" not in str(caught.value)
+    with pytest.raises(StoreError, match="this is a folder; name a file"):
+        load_model(str(tmp_path))
 
 
 def test_every_truncation_raises(data: bytes) -> None:

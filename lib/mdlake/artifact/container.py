@@ -16,7 +16,7 @@ from typing import Any
 
 import zstandard
 
-from mdlake.errors import CorruptError, TruncatedError
+from mdlake.errors import CorruptError, InvalidArgumentError, TruncatedError
 from mdlake.wire import Reader, Writer
 
 TENSOR = "mdlake"
@@ -43,6 +43,7 @@ def unpack(data: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:
 
     Raises:
         TruncatedError, CorruptError: the file ends early, or is not as `pack` wrote it.
+        InvalidArgumentError: another safetensors file.
     """
     start = _body(data)
     reader = Reader(memoryview(data)[start:])
@@ -74,10 +75,15 @@ def _body(data: bytes) -> int:
     if size > len(data) - _LENGTH_BYTES:
         raise TruncatedError(f"the header has {size} bytes, found {len(data) - _LENGTH_BYTES}; fetch the file again")
     start = _LENGTH_BYTES + size
-    entry = _parse(data[_LENGTH_BYTES:start]).get(TENSOR)
+    entries = _parse(data[_LENGTH_BYTES:start])
+    if TENSOR not in entries and len(entries) > 1:  # no damage to our own header adds a tensor
+        raise InvalidArgumentError(
+            f"this is a safetensors file of {len(entries)} entries, no artifact: `compress` and save_model write those"
+        )
+    entry = entries.get(TENSOR)
     shape = entry.get("shape") if isinstance(entry, dict) else None
     if not isinstance(shape, list) or len(shape) != 1 or type(shape[0]) is not int:
-        raise CorruptError("the header is not that of an artifact; other safetensors files are no artifacts")
+        raise CorruptError("the header is not that of an artifact")
     if shape[0] > len(data) - start:
         raise TruncatedError(f"the tensor has {shape[0]} bytes, found {len(data) - start}; fetch the file again")
     if data[:start] != _header(len(data) - start):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
@@ -63,6 +64,8 @@ def is_missing(error: StoreError) -> bool:
 
 def _explain(error: Exception, operation: str, url: str) -> StoreError:
     text = str(error)
+    if isinstance(error, FileNotFoundError) and operation.startswith("read") and Path(url).is_dir():
+        return StoreError(f"cannot {operation}: this is a folder; name a file", url=url)
     if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in text:
         missing = "the folder cannot be made" if operation in ("write", "create") else "it does not exist"
         return StoreError(f"cannot {operation}: {missing}; check the URL", url=url)

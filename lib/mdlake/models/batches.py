@@ -8,8 +8,9 @@ held, so that they need not be decoded in each epoch, are in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +55,26 @@ class Batch:
         labels = self.labels.split(size)
         scores = [None] * len(labels) if self.scores is None else self.scores.split(size)
         return [Batch(*part) for part in zip(inputs, labels, scores, strict=True)]
+
+
+Batches = Iterable[Batch | Sequence[Any]]
+"""Also as a torch DataLoader gives them: inputs, which are a tensor or several, and labels."""
+
+
+def batches_of(given: Batches) -> Iterator[Batch]:
+    """Raises `InvalidArgumentError` for anything else."""
+    for batch in given:
+        yield batch if isinstance(batch, Batch) else _batch_of(batch)
+
+
+def _batch_of(given: Any) -> Batch:
+    inputs, labels = given if isinstance(given, tuple | list) and len(given) == 2 else (None, None)
+    several = [*inputs, labels] if isinstance(inputs, tuple | list) else [inputs, labels]
+    tensors = [tensor for tensor in several if isinstance(tensor, torch.Tensor)]
+    if len(tensors) < len(several):
+        told = "a pair of inputs (a tensor, or several) and labels, as a DataLoader gives"
+        raise InvalidArgumentError(f"a batch is {told}; it is not {type(given).__name__} {str(given)[:40]}")
+    return Batch(tuple(tensors[:-1]), tensors[-1])
 
 
 @dataclass

@@ -7,7 +7,7 @@ al., Faster gaze prediction with dense networks and Fisher pruning, 2018, the fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batches, batches_of
 
 _ROWS, _HELD = 64, 1 << 26  # rows at once, and numbers in their gradients
 
@@ -35,12 +35,12 @@ def evaluating(network: nn.Module) -> Iterator[nn.Module]:
             module.training = True
 
 
-def mean_gradients(network: nn.Module, batches: Iterable[Batch], loss: RowsLoss) -> dict[str, torch.Tensor]:
+def mean_gradients(network: nn.Module, batches: Batches, loss: RowsLoss) -> dict[str, torch.Tensor]:
     """dL/dw of the mean loss over all rows, by parameter name."""
     parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
     totals, rows = {name: torch.zeros_like(p) for name, p in parameters.items()}, 0
     with evaluating(network):
-        for batch in batches:
+        for batch in batches_of(batches):
             value = loss(network(*batch.inputs), batch.labels)
             found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
             for name, gradient in zip(parameters, found, strict=True):
@@ -50,7 +50,7 @@ def mean_gradients(network: nn.Module, batches: Iterable[Batch], loss: RowsLoss)
     return {name: total / _counted(rows) for name, total in totals.items()}
 
 
-def diagonal_fisher(network: nn.Module, batches: Iterable[Batch], loss: RowsLoss) -> dict[str, torch.Tensor]:
+def diagonal_fisher(network: nn.Module, batches: Batches, loss: RowsLoss) -> dict[str, torch.Tensor]:
     """The mean over rows of (dL/dw)^2, by parameter name: a stand-in for the diagonal of the Hessian.
 
     Gradients of single rows are held for a few rows at once: at most 256 MB, or one row's if that is more.
@@ -65,7 +65,7 @@ def diagonal_fisher(network: nn.Module, batches: Iterable[Batch], loss: RowsLoss
     totals, rows = {name: torch.zeros_like(p) for name, p in parameters.items()}, 0
     at_once = max(1, min(_ROWS, _HELD // max(1, sum(p.numel() for p in parameters.values()))))
     with evaluating(network):
-        for batch in batches:
+        for batch in batches_of(batches):
             axes = (None, 0, *[0] * len(batch.inputs))
             for part in batch.parts(max(1, -(-len(batch.labels) // at_once))):
                 found = vmap(grad(row_loss), axes)(parameters, part.labels, *part.inputs)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import pad, unfold
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batch, Batches, batches_of
 from mdlake.shrink.curvature import evaluating
 
 Layer = nn.Linear | nn.Conv2d
@@ -83,9 +83,7 @@ def input_rows(layer: Layer, inputs: torch.Tensor) -> torch.Tensor:
     return grouped.permute(1, 0, 3, 2).reshape(layer.groups, -1, grouped.shape[2])
 
 
-def input_moments(
-    network: nn.Module, batches: Iterable[Batch], names: Iterable[str] | None = None
-) -> dict[str, Moments]:
+def input_moments(network: nn.Module, batches: Batches, names: Iterable[str] | None = None) -> dict[str, Moments]:
     """The moments of each layer's inputs, by the name of its weight; of all layers, or of those in `names`."""
     layers = layers_of(network)
     wanted = list(layers) if names is None else list(names)
@@ -101,9 +99,7 @@ def input_moments(
     return {name: Moments(second / count, total / count) for name, (second, total, count) in sums.items()}
 
 
-def cross_moments(
-    network: nn.Module, reference: nn.Module, batches: Iterable[Batch], name: str
-) -> tuple[Moments, Moments]:
+def cross_moments(network: nn.Module, reference: nn.Module, batches: Batches, name: str) -> tuple[Moments, Moments]:
     """A layer's inputs x in `network`, and z in `reference`, which has the same layers: of x x^T, and of z x^T.
 
     The second's `mean` is that of z.
@@ -123,9 +119,7 @@ def cross_moments(
 
 
 @torch.no_grad()
-def seen_inputs(
-    network: nn.Module, batches: Iterable[Batch], layers: dict[str, Layer]
-) -> Iterator[tuple[str, torch.Tensor]]:
+def seen_inputs(network: nn.Module, batches: Batches, layers: dict[str, Layer]) -> Iterator[tuple[str, torch.Tensor]]:
     """(name, `input_rows`) of every call of every layer, a batch at a time, in eval mode."""
     caught: list[tuple[str, torch.Tensor]] = []
 
@@ -135,7 +129,7 @@ def seen_inputs(
     handles = [catch(name, layer) for name, layer in layers.items()]
     try:
         with evaluating(network):
-            for batch in batches:
+            for batch in batches_of(batches):
                 network(*batch.inputs)
                 yield from caught
                 caught.clear()

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batches, batches_of
 from mdlake.shrink.curvature import RowsLoss, evaluating
 from mdlake.shrink.inputs import Layer, layers_of
 
@@ -37,13 +37,13 @@ class Spread:
 
 
 @torch.no_grad()
-def output_spreads(network: nn.Module, batches: Iterable[Batch], names: Iterable[str]) -> dict[str, Spread]:
+def output_spreads(network: nn.Module, batches: Batches, names: Iterable[str]) -> dict[str, Spread]:
     """Of these layers' outputs, by the name of the weight. Held at once: a batch's outputs and two matrices a layer."""
     layers = {name: layer for name, layer in layers_of(network).items() if name in set(names)}
     bases = {name: _basis(layer) for name, layer in layers.items()}
     sums: dict[str, list[torch.Tensor]] = {}
     with evaluating(network), _caught(layers) as caught:
-        for batch in batches:
+        for batch in batches_of(batches):
             caught.clear()
             network(*batch.inputs)
             for name, output in caught:
@@ -70,7 +70,7 @@ def _basis(layer: Layer) -> torch.Tensor:
 
 def output_curvature(
     network: nn.Module,
-    batches: Iterable[Batch],
+    batches: Batches,
     loss: RowsLoss,
     temperature: float = 4.0,
     draws: int = 1,
@@ -86,7 +86,7 @@ def output_curvature(
     sums = {name: torch.zeros(len(layer.weight), dtype=torch.float64) for name, layer in layers.items()}
     rows = 0
     with evaluating(network), torch.enable_grad(), _caught(layers) as caught:
-        for batch in batches:
+        for batch in batches_of(batches):
             for _ in range(draws):
                 caught.clear()
                 logits = network(*batch.inputs) / temperature

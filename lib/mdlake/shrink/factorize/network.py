@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batches, batches_of
 from mdlake.shrink.factorize.layers import (
     Factors,
     can_split,
@@ -37,7 +37,7 @@ class Replaced:
 def factorize(
     network: nn.Module,
     rule: RankRule,
-    batches: Iterable[Batch] | None = None,
+    batches: Batches | None = None,
     convolutions: str = "channel",
     names: Iterable[str] | None = None,
 ) -> dict[str, Replaced]:
@@ -49,7 +49,11 @@ def factorize(
     """
     if convolutions not in CONVOLUTIONS:
         raise InvalidArgumentError(f"convolutions are taken apart by one of {CONVOLUTIONS}, not {convolutions!r}")
-    held = None if batches is None else list(batches)
+    if not callable(rule):
+        raise InvalidArgumentError(
+            f"the rule makes a rank of singular values, as by_energy(0.95) does; it is not {rule!r}"
+        )
+    held = None if batches is None else list(batches_of(batches))
     layers = layers_of(network) if held is None else layers_in_order(network, held)
     wanted = list(layers) if names is None else list(names)
     if unknown := sorted(set(wanted) - set(layers)):

@@ -56,8 +56,18 @@ def prunable(module: nn.Module, biases: bool = False) -> dict[str, torch.Tensor]
 
 @torch.no_grad()
 def apply_masks(module: nn.Module, masks: Masks) -> None:
-    """Sets what is masked out to zero, in place."""
+    """Sets what is masked out to zero, in place.
+
+    Raises:
+        InvalidArgumentError: a mask is not that of a parameter; nothing was set.
+    """
     parameters = dict(module.named_parameters())
+    for name, mask in masks.items():
+        if name not in parameters or parameters[name].shape != mask.shape:
+            there = f"of shape {tuple(parameters[name].shape)}" if name in parameters else "not there"
+            raise InvalidArgumentError(
+                f"a mask has the shape {tuple(mask.shape)}, the parameter is {there}", tensor=name
+            )
     for name, mask in masks.items():
         parameters[name].mul_(mask.to(parameters[name].device))
 

@@ -9,13 +9,13 @@ of H^-1 holds all these rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batches, batches_of
 from mdlake.shrink.inputs import input_moments, layers_in_order, weight_matrices
 from mdlake.shrink.prune.masks import Masks, check_sparsity, semi_structured_masks, top_masks
 
@@ -26,7 +26,7 @@ _BLOCK = 128  # so many columns are chosen together
 @torch.no_grad()
 def prune_by_surgeon(
     network: nn.Module,
-    batches: Iterable[Batch],
+    batches: Batches,
     sparsity: float | Mapping[str, float],
     pattern: tuple[int, int] | None = None,
 ) -> Masks:
@@ -37,7 +37,7 @@ def prune_by_surgeon(
     (2, 4) two of every four stay, whatever the share. Layers are done one after the other, each
     with the inputs that the pruned layers before it give, so `batches` is gone through once a layer.
     """
-    held = list(batches)
+    held = list(batches_of(batches))
     layers = layers_in_order(network, held)
     shares = sparsity if isinstance(sparsity, Mapping) else dict.fromkeys(layers, sparsity)
     if unknown := sorted(set(shares) - set(layers)):

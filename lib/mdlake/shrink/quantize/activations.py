@@ -8,7 +8,7 @@ Dynamic ones are those of the batch at hand: nothing to calibrate, more to compu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batch, Batches, batches_of
 from mdlake.shrink.curvature import evaluating
 from mdlake.shrink.inputs import Layer, layers_in_order, layers_of
 
@@ -75,15 +75,13 @@ def fake_quantize(inputs: torch.Tensor, low: torch.Tensor, high: torch.Tensor, b
     return inside + (torch.round(inside / scale) * scale - inside).detach()
 
 
-def quantize_activations(
-    network: nn.Module, batches: Iterable[Batch], options: ActivationOptions
-) -> dict[str, QuantizedInput]:
+def quantize_activations(network: nn.Module, batches: Batches, options: ActivationOptions) -> dict[str, QuantizedInput]:
     """Puts a `QuantizedInput` before every Linear and Conv2d, in place; returns them by weight name.
 
     Each is a submodule of its layer, `quantized_input`, and is saved and moved with it; training goes through it.
     `batches` is gone through twice, by "dynamic" not at all.
     """
-    held = list(batches)
+    held = list(batches_of(batches))
     layers = layers_of(network) if options.method == "dynamic" else layers_in_order(network, held)
     if any(hasattr(layer, "quantized_input") for layer in layers.values()):
         raise InvalidArgumentError("the activations of this network are quantised already")
@@ -132,7 +130,7 @@ def _watch(
     handles = [watch(name, layer) for name, layer in layers.items()]
     try:
         with evaluating(network):
-            for batch in batches:
+            for batch in batches_of(batches):
                 network(*batch.inputs)
     finally:
         for handle in handles:

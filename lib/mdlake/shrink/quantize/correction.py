@@ -8,25 +8,23 @@ it was. Batch statistics taken anew: Sun, Li and Chen, Hybrid 8-bit Floating Poi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batches, batches_of
 from mdlake.shrink.curvature import evaluating
 from mdlake.shrink.inputs import cross_moments, layers_in_order, layers_of, weight_matrices
 
 
 @torch.no_grad()
-def correct_biases(network: nn.Module, reference: nn.Module, batches: Iterable[Batch]) -> list[str]:
+def correct_biases(network: nn.Module, reference: nn.Module, batches: Batches) -> list[str]:
     """Moves the biases of all Linear and Conv2d layers in place; returns the names of the weights they go with.
 
     `reference` is the network before its weights changed. Layers are done in order, so each also makes up for
     what is left of the shift in the layers before it; layers without a bias are left as they are.
     """
-    held, before, done = list(batches), layers_of(reference), []
+    held, before, done = list(batches_of(batches)), layers_of(reference), []
     for name, layer in layers_in_order(network, held).items():
         if layer.bias is None:
             continue
@@ -42,7 +40,7 @@ def correct_biases(network: nn.Module, reference: nn.Module, batches: Iterable[B
 
 
 @torch.no_grad()
-def reestimate_statistics(network: nn.Module, batches: Iterable[Batch]) -> int:
+def reestimate_statistics(network: nn.Module, batches: Batches) -> int:
     """Takes the running mean and variance of all BatchNorm layers anew, in place; returns how many layers there are.
 
     They become the averages over the batches, each batch counting the same, as if momentum were 1 / batches.
@@ -55,7 +53,7 @@ def reestimate_statistics(network: nn.Module, batches: Iterable[Batch]) -> int:
             norm.momentum = None  # a plain average
             norm.training = True
         seen = 0
-        for batch in batches if norms else ():
+        for batch in batches_of(batches) if norms else ():
             network(*batch.inputs)
             seen += 1
         for norm, momentum in zip(norms, momenta, strict=True):

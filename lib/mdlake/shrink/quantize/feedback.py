@@ -6,14 +6,12 @@ pruning. The layers are done in order, each with the inputs that the rounded lay
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from torch import nn
 
 from mdlake.kernels.feedback import round_columns
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batches, batches_of
 from mdlake.models.schemes import Linear
 from mdlake.shrink.inputs import input_moments, layers_in_order, weight_matrices
 from mdlake.shrink.prune.second_order import inverse_factor
@@ -22,13 +20,13 @@ from mdlake.shrink.quantize.linear import quantize_linear
 
 @torch.no_grad()
 def quantize_with_feedback(
-    network: nn.Module, batches: Iterable[Batch], bits: int, granularity: str = "channel"
+    network: nn.Module, batches: Batches, bits: int, granularity: str = "channel"
 ) -> dict[str, Linear]:
     """Rounds the weights of all Linear and Conv2d layers in place; returns them as levels and scales.
 
     `batches` is gone through once a layer; a few hundred rows do.
     """
-    held, found = list(batches), {}
+    held, found = list(batches_of(batches)), {}
     for name, layer in layers_in_order(network, held).items():
         second = input_moments(network, held, [name])[name].second
         found[name] = round_layer(weight_matrices(layer), second, bits, granularity, tuple(layer.weight.shape))

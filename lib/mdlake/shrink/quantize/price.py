@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batches, batches_of
 from mdlake.models.schemes import Linear
 from mdlake.shrink.quantize.rate_distortion import RateOptions, quantize_by_rate
 from mdlake.shrink.quantize.rates import adaptive_bits
@@ -34,7 +34,7 @@ class Priced:
 
 def search_price(
     network: nn.Module,
-    batches: Iterable[Batch],
+    batches: Batches,
     curvature: Mapping[str, torch.Tensor],
     measure: Callable[[nn.Module], float],
     floor: float,
@@ -46,7 +46,7 @@ def search_price(
     For each coarseness the price is bracketed and then halved between on a logarithmic scale. `measure` is of the
     validation split, higher being better; the network that is passed stays as it is.
     """
-    held, best = list(batches), None
+    held, best = list(batches_of(batches)), None
 
     def attempt(options: RateOptions) -> Priced:
         probe = copy.deepcopy(network)

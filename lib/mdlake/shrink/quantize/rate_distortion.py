@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import nn
 
 from mdlake.errors import InvalidArgumentError
 from mdlake.kernels.feedback import round_columns
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batches, batches_of
 from mdlake.models.schemes import Linear
 from mdlake.shrink.inputs import Layer, Moments, cross_moments, layers_in_order, layers_of, weight_matrices
 from mdlake.shrink.prune.second_order import inverse_factor
@@ -54,7 +54,7 @@ class RateOptions:
 @torch.no_grad()
 def quantize_by_rate(
     network: nn.Module,
-    batches: Iterable[Batch],
+    batches: Batches,
     curvature: Mapping[str, torch.Tensor],
     options: RateOptions,
 ) -> dict[str, Linear]:
@@ -64,7 +64,7 @@ def quantize_by_rate(
     the inputs that the layers before it now give: first its weights move so as to give, from these, the outputs
     of the network before, as far as they can. `batches` is gone through once a layer, in both networks.
     """
-    reference, held, found = copy.deepcopy(network), list(batches), {}
+    reference, held, found = copy.deepcopy(network), list(batches_of(batches)), {}
     targets = layers_of(reference)
     for name, layer in layers_in_order(network, held).items():
         own, crossed = cross_moments(network, reference, held, name)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mdlake.errors import InvalidArgumentError
-from mdlake.models.batches import Batch
+from mdlake.models.batches import Batches
 from mdlake.shrink.curvature import RowsLoss, diagonal_fisher, mean_gradients
 from mdlake.shrink.inputs import Layer
 from mdlake.shrink.structured.channels import Slot, Units
@@ -43,7 +43,7 @@ def scale_scores(network: nn.Module, units: Units) -> np.ndarray:
     return np.where(found, scores, np.inf)
 
 
-def taylor_scores(network: nn.Module, units: Units, batches: Iterable[Batch], loss: RowsLoss) -> np.ndarray:
+def taylor_scores(network: nn.Module, units: Units, batches: Batches, loss: RowsLoss) -> np.ndarray:
     """float64 [units]: the square of the sum of w dL/dw over a unit's filters: what the loss changes by, squared."""
     gradients = mean_gradients(network, batches, loss)
     sums = np.zeros(units.count)
@@ -53,7 +53,7 @@ def taylor_scores(network: nn.Module, units: Units, batches: Iterable[Batch], lo
     return np.square(sums)
 
 
-def fisher_scores(network: nn.Module, units: Units, batches: Iterable[Batch], loss: RowsLoss) -> np.ndarray:
+def fisher_scores(network: nn.Module, units: Units, batches: Batches, loss: RowsLoss) -> np.ndarray:
     """float64 [units]: the sum of w^2 h / 2 over a unit's filters, h the diagonal of the empirical Fisher matrix."""
     fisher = diagonal_fisher(network, batches, loss)
     scores = np.zeros(units.count)
