@@ -42,6 +42,8 @@ MAX_BYTES = 1 << 32
 """The memory that decoding an artifact may take unless the caller says otherwise."""
 
 _REPAIR = "restore a copy"
+_VOCABULARY, _HEADER = "vocabulary", "json"
+_BESIDE = LEVELS, SHARED, _VOCABULARY, _HEADER
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class PartReport:
     parameters: int
     nonzero: int
     bytes: int
+
+    @property
+    def is_tensor(self) -> bool:
+        return self.scheme not in _BESIDE
 
     @property
     def bits(self) -> float:
@@ -178,7 +184,7 @@ def inspect(url: str, storage: Mapping[str, str] | None = None) -> list[PartRepo
             if name not in used:
                 found = describe(block)
                 rows.append(PartReport(name, (found.length,), _kind(name), found.chain, found.length, 0, len(block)))
-        rows.append(PartReport("header", (), "json", "", 0, 0, len(data) - sum(row.bytes for row in rows)))
+        rows.append(PartReport("header", (), _HEADER, "", 0, 0, len(data) - sum(row.bytes for row in rows)))
         return rows
 
 
@@ -217,7 +223,7 @@ def _open(data: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:
 
 def _kind(part: str) -> str:
     """Of a part that is no single tensor's."""
-    return LEVELS if part == LEVELS else SHARED if is_shared(part) else "vocabulary"
+    return LEVELS if part == LEVELS else SHARED if is_shared(part) else _VOCABULARY
 
 
 def _tensor_report(name: str, scheme: Kept, parts: Mapping[str, memoryview]) -> PartReport:

@@ -1,0 +1,3 @@
+from mdlake.cli import main
+
+main()
