@@ -37,7 +37,8 @@ class NetworkPlan:
     `network` is a name of the registry or the import path of a user's own, `package.module:factory`. It sees numeric
     columns and categories with their embedding widths or, with `image`, images or, with `tokens`, sequences of ids or,
     with `inputs`, what a user's own object at that import path makes of columns. With `data_free` a student learns
-    from its teacher and a generator alone, without the train split.
+    from its teacher and a generator alone, without the train split. `channels_last`: it is trained in that memory
+    format, in which convolutions are faster.
     """
 
     network: str
@@ -50,6 +51,7 @@ class NetworkPlan:
     options: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     data_free: DataFreeOptions | None = None
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         if not is_path(self.network) and self.network not in NETWORKS:

@@ -66,6 +66,7 @@ def plan_training(options: CommonOptions, recipe: Recipe, network: NetworkPlan) 
         training=replace(network.training, seed=options.seed),
         loss=hard_loss,
         workers=options.workers,
+        channels_last=network.channels_last,
         asked=asked_for(network),
         inputs={},
     )

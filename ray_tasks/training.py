@@ -53,6 +53,7 @@ class TrainPlan:
     asked: dict[str, Any]
     inputs: dict[str, Any]
     sharded: bool = False
+    channels_last: bool = False
     curves: Curves | None = None
     without_data: WithoutData | None = None
 
@@ -65,7 +66,11 @@ class TrainPlan:
         if self.without_data:
             teacher = self.without_data.teacher().module
             return DataFreeTraining(network, teacher, self.validation, self.without_data.options, device)
-        return Trainer(network, self.train, self.validation, self.training, self.loss, device, sharded=self.sharded)
+        return Trainer(
+            *(network, self.train, self.validation, self.training, self.loss, device),
+            sharded=self.sharded,
+            channels_last=self.channels_last,
+        )
 
     @property
     def epochs(self) -> int:
@@ -95,6 +100,7 @@ class TrainPlan:
             validation=self.validation.shards.fingerprint,
             workers="sharded" if self.sharded else self.workers,
             **({} if self.without_data else learnt),
+            **({"channels_last": True} if self.channels_last else {}),
             **self.inputs,
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from reference.artifact import read_weights
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -324,5 +325,8 @@ def test_golden_artifacts_still_decode(folder: Path) -> None:
     for name, tensor in found.module.state_dict().items():
         assert torch.equal(tensor.view(torch.uint8), expected[name].view(torch.uint8)), name
     given, schemes = golden_network()
+    shapes = [(name, tuple(tensor.shape)) for name, tensor in given.module.state_dict().items()]
+    read = read_weights((folder / "network.safetensors").read_bytes(), shapes)  # by a decoder written from FORMAT.md
+    assert read == {name: expected[name].reshape(-1).tolist() for name, _ in shapes}
     assert (found.features, found.task, found.metrics) == (given.features, given.task, given.metrics)
     assert all(torch.equal(expected[name], scheme.restore()) for name, scheme in schemes.items())

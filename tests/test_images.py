@@ -21,6 +21,7 @@ from mdlake.errors import CorruptError, InvalidArgumentError
 from mdlake.lake.store import open_store
 from mdlake.models.batches import Share, Source, ordered_batches, training_batches
 from mdlake.models.bundle import Model, load_bundle, save_bundle
+from mdlake.models.checkpoints import load_checkpoint, save_checkpoint
 from mdlake.models.images import ImageOptions, ImageSpec
 from mdlake.models.inputs import fit_inputs, inputs_from_json
 from mdlake.models.networks import build_network, count_parameters
@@ -77,6 +78,22 @@ def encoded(image: np.ndarray, format: str) -> bytes:
     sink = BytesIO()
     Image.fromarray(image).save(sink, format)
     return sink.getvalue()
+
+
+def test_channels_last_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    store, split = open_store(tmp_path / "lake"), source(tmp_path / "split", 200)
+    whole, killed, continued = (
+        Trainer(lenet(), split, split, TRAINING, hard_loss, channels_last=True) for _ in range(3)
+    )
+    list(whole.run())
+    next(killed.run())
+    save_checkpoint(store, "model", killed, "f")
+    assert load_checkpoint(store, "model", continued, "f")
+    list(continued.run())
+    weight, other = (trainer.network.get_parameter("conv2.weight") for trainer in (continued, whole))
+    assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    assert continued.optimizer.state[weight]["exp_avg"].stride() == weight.stride()
+    assert torch.equal(weight, other)
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])

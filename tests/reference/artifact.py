@@ -13,7 +13,7 @@ from typing import Any
 import zstandard
 
 from .block import Block
-from .reader import Reader, check
+from .reader import Kind, Reader, check
 
 WORDS = (Path(__file__).parents[2] / "schemas" / "artifact.txt").read_bytes()
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
@@ -43,29 +43,62 @@ def read_file(data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def read_weights(data: bytes, registered: Shapes) -> dict[str, list[float]]:
-    """Tensors whose schemes are linear or codebook, by name: their values in row-major order."""
+    """Tensors by name, those that are plain of float32 only: their values in row-major order."""
     about, parts = read_file(data)
-    check(about["format"] == 2, "format")
+    check(about["format"] in (2, 3), "format")
     shapes = [(name, tuple(shape)) for name, shape in about["shapes"]] if "shapes" in about else list(registered)
     fields, schemes = {}, []
     for scheme, given in about["tensors"]:
         fields = fields if scheme == "codebook" and not given else given
         schemes.append((scheme, fields))
     tensors = {name: (shape, *scheme) for (name, shape), scheme in zip(shapes, schemes, strict=True)}
-    levels = read_levels(parts, tensors)
-    return {
-        name: [value(scheme, given, level) for level in levels[name]] for name, (_, scheme, given) in tensors.items()
-    }
+    levels = read_levels(parts, {name: tensor for name, tensor in tensors.items() if tensor[1] != "plain"})
+    shared: dict[str, list[float]] = {}
+    found = {}
+    for name, (shape, scheme, given) in tensors.items():
+        if scheme == "plain":
+            check(given["dtype"] == "float32", "dtype")
+            count = prod(shape)
+            found[name] = [given["value"]] * count if "value" in given else array(parts, shared, name, "", count)
+        elif scheme == "codebook":
+            found[name] = [entry(given["book"], level) for level in levels[name]]
+        else:
+            check(scheme == "linear", "scheme")
+            rows = 1 if "scale" in given else shape[0]
+            scales = [float32(given["scale"])] if "scale" in given else array(parts, shared, name, ":scale", rows)
+            each = len(levels[name]) // rows
+            found[name] = [float32(level * scales[at // each]) for at, level in enumerate(levels[name])]
+    check(not any(shared.values()), "vectors left over")
+    return found
 
 
-def value(scheme: str, fields: dict[str, Any], level: int) -> float:
-    if scheme == "linear":
-        scale = struct.unpack("<f", struct.pack("<f", fields["scale"]))[0]
-        return struct.unpack("<f", struct.pack("<f", level * scale))[0]
-    check(scheme == "codebook", "scheme")
-    book = [struct.unpack("<e", struct.pack("<e", entry))[0] for entry in fields["book"]]
-    below = sum(entry < 0 for entry in book)
-    return book[below + level - (level > 0)] if level else 0.0
+def array(parts: dict[str, bytes], shared: dict[str, list[float]], tensor: str, role: str, count: int) -> list[float]:
+    """float32, of a part of its own or the next ones of those that share one, which `shared` has what is left of."""
+    if tensor + role in parts:
+        values = floats(parts[tensor + role])
+        check(len(values) == count, "array")
+        return values
+    part = f"vectors:float32{role}"
+    left = shared[part] if part in shared else floats(parts[part])
+    check(len(left) >= count, "vectors")
+    shared[part] = left[count:]
+    return left[:count]
+
+
+def floats(block: bytes) -> list[float]:
+    kind, bits = Block.of(block).stream()
+    check(kind is Kind.F32, "kind")
+    return [struct.unpack("<f", struct.pack("<I", value))[0] for value in bits]
+
+
+def float32(value: float) -> float:
+    return struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+def entry(book: list[float], level: int) -> float:
+    rounded = [struct.unpack("<e", struct.pack("<e", value))[0] for value in book]
+    below = sum(value < 0 for value in rounded)
+    return rounded[below + level - (level > 0)] if level else 0.0
 
 
 def read_levels(parts: dict[str, bytes], tensors: dict[str, Any]) -> dict[str, list[int]]:

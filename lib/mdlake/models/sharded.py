@@ -65,9 +65,11 @@ def gathered(tensors: Mapping[str, torch.Tensor], keep: bool) -> dict[str, torch
 
 
 def placed(tensor: torch.Tensor, like: torch.Tensor | None) -> torch.Tensor:
-    """A whole tensor, which every worker has, spread as `like` is if that is and has its shape."""
-    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+    """A whole tensor, which every worker has, where it has the shape of `like` spread as that is, in its strides."""
+    if like is None or tensor.shape != like.shape:
         return tensor
+    if not isinstance(like, DTensor):
+        return torch.empty_like(like, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
     mesh = like.device_mesh
     return distribute_tensor(tensor.to(mesh.device_type), mesh, like.placements, src_data_rank=None)
 

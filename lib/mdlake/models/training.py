@@ -141,6 +141,8 @@ class Trainer:
     """A network, its optimizer and its data. The hooks around a step may hold weights to a constraint, as a mask.
 
     sharded: each of several workers keeps a part of every tensor in place of the whole; a worker alone has the whole.
+    channels_last: weights of convolutions, and with them images on their way, lie with the channels of a pixel side by
+    side, which is faster and other in the last bits; not with `sharded`.
     """
 
     network: nn.Module
@@ -153,6 +155,7 @@ class Trainer:
     after_step: Callable[[], None] | None = None
     progress: Progress = field(default_factory=Progress)
     sharded: bool = False
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         for name, split in (("train", self.train), ("validation", self.validation)):
@@ -200,10 +203,14 @@ class Trainer:
 
     def _spread(self) -> nn.Module:
         """What computes the network on all workers."""
+        if self.sharded and self.channels_last:
+            raise InvalidArgumentError("a sharded network cannot be channels_last: leave one of them out")
         if self.sharded:
             shard(self.network, self.device)
             return self.network
         self.network.to(self.device)
+        if self.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.share.world > 1:
             return DistributedDataParallel(self.network, gradient_as_bucket_view=True)
         return self.network
