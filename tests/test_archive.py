@@ -59,6 +59,14 @@ def numbers(rows: int) -> pa.Table:
     )
 
 
+def test_lists_of_no_items_differ_by_their_nulls() -> None:
+    kind = pa.list_(pa.float32(), 0)
+    assert first_difference(pa.array([[], None], kind), pa.array([[], None], kind)) is None
+    assert first_difference(pa.array([[], None], kind), pa.array([[], []], kind)) == 1
+    nested = pa.list_(kind, 2)
+    assert first_difference(pa.array([[[], []]], nested), pa.array([[[], None]], nested)) == 0
+
+
 @pytest.mark.parametrize("effort", block.EFFORTS)
 def test_every_type_comes_back_from_memory(effort: str, tmp_path: Path) -> None:
     table = every_type()

@@ -41,6 +41,8 @@ def as_bits(array: pa.Array) -> pa.Array:
         return as_bits(array.dictionary_decode())
     if isinstance(array, pa.StructArray):
         return _struct(array)
+    if t.is_fixed_size_list(type_) and not type_.list_size:
+        return array.is_valid()  # Arrow makes no such list of items; all that can differ is a null
     if t.is_fixed_size_list(type_):
         items = as_bits(array.flatten() if not array.null_count else _all_items(array))
         return pa.FixedSizeListArray.from_arrays(items, type_.list_size, mask=_mask(array))
