@@ -252,7 +252,7 @@ def test_a_network_of_other_outputs_is_told_before_it_is_trained_and_not_scored(
         try_network("lenet_5", network, images)
     scored = Model("lenet_5", {}, images.features, images.task, network, {}, {})
     task = ScoreTask(images.shards, 0, open_store(str(tmp_path)), "scores.parquet")
-    with pytest.raises(InvalidArgumentError, match=r"gives \[5\] outputs a row, the task has \[3\]"):
+    with pytest.raises(InvalidArgumentError, match=r"gives logits \[\d+, 5\], the task has \[\d+, 3\]"):
         score_file(scored, task)
     assert not (tmp_path / "scores.parquet").exists()
 

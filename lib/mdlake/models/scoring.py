@@ -21,6 +21,7 @@ from mdlake.models.bundle import Model, load_bundle
 from mdlake.models.own import LIBRARY, Own
 from mdlake.models.scores import score_schema, score_table
 from mdlake.models.shards import Shards
+from mdlake.models.tasks import logits_shape
 
 _ROWS_AT_ONCE, _NUMBERS_AT_ONCE = 8192, 1 << 26
 
@@ -68,8 +69,7 @@ def score_file(model: Model, task: ScoreTask) -> int:
 
 def logits_of(model: Model, table: pa.Table) -> torch.Tensor:
     """The model's logits float32 [rows], or [rows, outputs], for a table that has the columns of its inputs."""
-    outputs = model.task.outputs
-    return torch.cat([torch.zeros((0, outputs) if outputs > 1 else 0), *_logits(model, table)])
+    return torch.cat([torch.zeros(logits_shape(model.task, 0)), *_logits(model, table)])
 
 
 @torch.no_grad()
@@ -79,8 +79,8 @@ def _logits(model: Model, table: pa.Table) -> Iterator[torch.Tensor]:
     for start in range(0, table.num_rows, size):
         arrays = model.features.transform(table.slice(start, size))
         logits = model.module(*model.features.tensors(arrays)).float()
-        wanted = (model.task.outputs,) if model.task.outputs > 1 else ()
-        if tuple(logits.shape[1:]) != wanted:
-            found = f"it gives {list(logits.shape[1:])} outputs a row, the task has {list(wanted)}"
+        wanted = logits_shape(model.task, len(logits))
+        if logits.shape != wanted:
+            found = f"it gives logits {list(logits.shape)}, the task has {list(wanted)}"
             raise InvalidArgumentError(f"{found}: train it anew with as many outputs", network=model.network)
         yield logits

@@ -7,6 +7,7 @@ from torch import nn
 
 from mdlake.errors import InvalidArgumentError, located
 from mdlake.models.batches import Batch, Source, first_rows
+from mdlake.models.tasks import Task, logits_shape
 
 _ROWS = 2
 
@@ -22,11 +23,11 @@ def try_network(name: str, network: nn.Module, source: Source) -> None:
         _refuse_shared(network)
         if batch := first_rows(source, _ROWS):
             training = network.training
-            _check_logits(network.eval(), batch, source.task.outputs)
+            _check_logits(network.eval(), batch, source.task)
             network.train(training)
 
 
-def _check_logits(network: nn.Module, batch: Batch, outputs: int) -> None:
+def _check_logits(network: nn.Module, batch: Batch, task: Task) -> None:
     shapes = ", ".join(f"{tensor.dtype} {list(tensor.shape)}".removeprefix("torch.") for tensor in batch.inputs)
     try:
         logits = network(*batch.inputs)
@@ -35,12 +36,12 @@ def _check_logits(network: nn.Module, batch: Batch, outputs: int) -> None:
             f"it cannot take what the inputs give ({shapes}): {type(error).__name__}: {error}"
         ) from error
     rows = len(batch.labels)
-    expected = (rows, outputs) if outputs > 1 else (rows,)
-    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
+    expected = logits_shape(task, rows)
+    if not isinstance(logits, torch.Tensor) or logits.shape != expected:
         found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise InvalidArgumentError(
             f"it answers {rows} rows with {found}, expected logits {list(expected)}: "
-            f"{'one a row; squeeze the last axis' if outputs == 1 else f'one for each of {outputs} classes'}"
+            f"{'one a row; squeeze the last axis' if task.outputs == 1 else f'one for each of {task.outputs} classes'}"
         )
 
 

@@ -49,6 +49,11 @@ class Task(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
+def logits_shape(task: Task, rows: int) -> tuple[int, ...]:
+    """That of a network's outputs for so many rows."""
+    return (rows, task.outputs) if task.outputs > 1 else (rows,)
+
+
 def task_of(label: str, classes: int = 0) -> Task:
     """The task of a recipe or a file: of `classes` classes if there are any, else a comparison."""
     return ClassTask(label, classes) if classes else BinaryTask(label)
@@ -59,4 +64,4 @@ def task_from_json(data: Mapping[str, Any]) -> Task:
     return task_of(str(data["label"]), data.get("classes", 0))
 
 
-__all__ = ["BinaryTask", "ClassTask", "Task", "task_from_json", "task_of"]
+__all__ = ["BinaryTask", "ClassTask", "Task", "logits_shape", "task_from_json", "task_of"]
