@@ -3,17 +3,18 @@
     python tests/make_golden_artifact.py
 
 `tests/golden/artifact-v*/network.safetensors` is an artifact with all schemes, `expected.safetensors` its weights as
-plain safetensors. A folder that exists is left as it is.
+plain safetensors; `weights-v*` are the same of weights alone. A folder that exists is left as it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mdlake.artifact import save_model, unpack
+from mdlake.artifact import save_model, save_weights, unpack
 from mdlake.artifact.layout import FORMAT
 from mdlake.models.bundle import Model
 from mdlake.models.images import ImageSpec
@@ -50,15 +51,33 @@ def network() -> tuple[Model, dict[str, Kept]]:
     return model, schemes
 
 
-def write(folder: Path) -> None:
+def weights() -> dict[str, torch.Tensor]:
+    """Weights alone: many zeros, one tensor under two names, dtypes that numpy lacks, names that parts have."""
+    random = torch.Generator().manual_seed(0)
+    sparse = torch.randn(12, 20, generator=random) * (torch.rand(12, 20, generator=random) < 0.3)
+    tied = torch.randn(8, 5, generator=random)
+    return {
+        "sparse": sparse,
+        "a:b": tied,
+        "again": tied,
+        "levels": torch.randn(3, 4, generator=random).bfloat16(),
+        "small": torch.randn(6, 6, generator=random).to(torch.float8_e4m3fn),
+        "flags": torch.rand(9, generator=random) < 0.5,
+        "bias": torch.randn(7, generator=random),
+        "count": torch.tensor(41),
+    }
+
+
+def write(folder: Path, save: Callable[[str], object]) -> None:
     if folder.exists():
         print(f"{folder} exists: a golden artifact is never changed")
         return
     folder.mkdir()
-    save_model(str(folder / "network.safetensors"), *network())
+    save(str(folder / "network.safetensors"))
     unpack(str(folder / "network.safetensors"), str(folder / "expected.safetensors"))
     print(f"wrote {folder}")
 
 
 if __name__ == "__main__":
-    write(GOLDEN / f"artifact-v{FORMAT}")
+    write(GOLDEN / f"artifact-v{FORMAT}", lambda url: save_model(url, *network()))
+    write(GOLDEN / f"weights-v{FORMAT}", lambda url: save_weights(url, weights(), effort="max"))

@@ -5,6 +5,7 @@ The Python surface. What costs time to import (numba, torch) is imported by the 
     mdlake.encode(table_or_url, archive_url)     a table or Parquet to an archive
     mdlake.open(archive_url)                     an archive as a table
     mdlake.load_model(artifact_url)              an artifact as a torch module
+    mdlake.save_weights(artifact_url, module)    weights alone to an artifact; load_weights: its tensors by name
     mdlake.export_onnx(artifact_url, file_url)   an artifact as an ONNX file
 """
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mdlake.archive.explain import ExplainReport
     from mdlake.archive.reader import Archive
     from mdlake.export import ExportReport
+    from mdlake.models.schemes import Kept
 
 __version__ = VERSION
 
@@ -52,7 +54,9 @@ __all__ = [
     "explain",
     "export_onnx",
     "load_model",
+    "load_weights",
     "open",
+    "save_weights",
 ]
 
 
@@ -143,6 +147,45 @@ def load_model(
     from mdlake.artifact import load_model as load
 
     return load(url, storage, form=form, model_class=model_class, inputs=inputs)
+
+
+def save_weights(
+    url: str | PathLike[str],
+    weights: torch.nn.Module | Mapping[str, torch.Tensor],
+    schemes: Mapping[str, Kept] | None = None,
+    *,
+    effort: str = "default",
+    storage: Mapping[str, str] | None = None,
+) -> int:
+    """Writes the weights of any module, or tensors by name, as an artifact without a network; returns its bytes.
+
+    Args:
+        schemes: how tensors are kept that were quantised, by name; the others are kept bit for bit, and many zeros
+            take little.
+        effort: `fast`, `default` or `max`.
+
+    Raises:
+        InvalidArgumentError, StoreError.
+    """
+    from mdlake.artifact import save_weights as save
+
+    return save(fspath(url), weights, schemes, storage, effort)
+
+
+def load_weights(
+    url: str | PathLike[str], storage: Mapping[str, str] | None = None, *, max_bytes: int = 1 << 32
+) -> dict[str, torch.Tensor]:
+    """The tensors of any artifact by name, for a module's `load_state_dict`.
+
+    Args:
+        max_bytes: the memory that they may take.
+
+    Raises:
+        InvalidArgumentError, StoreError, CorruptError, TruncatedError, UnsupportedVersionError.
+    """
+    from mdlake.artifact import load_weights as load
+
+    return load(fspath(url), storage, max_bytes=max_bytes)
 
 
 def export_onnx(

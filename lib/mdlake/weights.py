@@ -47,7 +47,8 @@ def encode_weights(values: np.ndarray, row: int = 0, effort: str = "default") ->
     block = _block(native, _quick(native, row))
     if len(block) > native.nbytes:
         block = min(block, _block(native, _one_step(Plain(), native)), key=len)
-    if len(native) < SEARCHED_BELOW if effort == "max" else len(native) > _LITTLE and not _is_noise(native):
+    always = effort == "max" and len(native) < SEARCHED_BELOW
+    if always or (len(native) > _LITTLE and not _is_noise(native)):
         return min(block, encode_values(native, effort), key=len)
     return block
 

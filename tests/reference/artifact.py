@@ -52,7 +52,9 @@ def read_weights(data: bytes, registered: Shapes) -> dict[str, list[float]]:
         fields = fields if scheme == "codebook" and not given else given
         schemes.append((scheme, fields))
     tensors = {name: (shape, *scheme) for (name, shape), scheme in zip(shapes, schemes, strict=True)}
-    levels = read_levels(parts, {name: tensor for name, tensor in tensors.items() if tensor[1] != "plain"})
+    levels = read_levels(
+        parts, {name: tensor for name, tensor in tensors.items() if tensor[1] in ("linear", "codebook")}
+    )
     shared: dict[str, list[float]] = {}
     found = {}
     for name, (shape, scheme, given) in tensors.items():
@@ -60,6 +62,14 @@ def read_weights(data: bytes, registered: Shapes) -> dict[str, list[float]]:
             check(given["dtype"] == "float32", "dtype")
             count = prod(shape)
             found[name] = [given["value"]] * count if "value" in given else array(parts, shared, name, "", count)
+        elif scheme == "sparse":
+            check(given["dtype"] == "float32", "dtype")
+            mask = array(parts, shared, name, ":mask", prod(shape))
+            left = iter(array(parts, shared, name, "", given["count"]))
+            found[name] = [(0.0, next(left) if one == 1 else 0.0, -0.0)[int(one)] for one in mask]
+            check(mask.count(1) == given["count"], "count")
+        elif scheme == "tied":
+            found[name] = found[given["of"]]
         elif scheme == "codebook":
             found[name] = [entry(given["book"], level) for level in levels[name]]
         else:
@@ -73,12 +83,13 @@ def read_weights(data: bytes, registered: Shapes) -> dict[str, list[float]]:
 
 
 def array(parts: dict[str, bytes], shared: dict[str, list[float]], tensor: str, role: str, count: int) -> list[float]:
-    """float32, of a part of its own or the next ones of those that share one, which `shared` has what is left of."""
-    if tensor + role in parts:
-        values = floats(parts[tensor + role])
+    """float32, or u8 of a mask, of a part of its own or the next of those in a shared one, whose rest `shared` has."""
+    own = (tensor.replace(":", "::") + role) if tensor != "levels" else f"levels:{role[1:]}"
+    if own in parts:
+        values = floats(parts[own])
         check(len(values) == count, "array")
         return values
-    part = f"vectors:float32{role}"
+    part = f"vectors:{'uint8' if role == ':mask' else 'float32'}{role}"
     left = shared[part] if part in shared else floats(parts[part])
     check(len(left) >= count, "vectors")
     shared[part] = left[count:]
@@ -87,6 +98,8 @@ def array(parts: dict[str, bytes], shared: dict[str, list[float]], tensor: str, 
 
 def floats(block: bytes) -> list[float]:
     kind, bits = Block.of(block).stream()
+    if kind is Kind.U8:
+        return list(map(float, bits))
     check(kind is Kind.F32, "kind")
     return [struct.unpack("<f", struct.pack("<I", value))[0] for value in bits]
 
@@ -102,7 +115,7 @@ def entry(book: list[float], level: int) -> float:
 
 
 def read_levels(parts: dict[str, bytes], tensors: dict[str, Any]) -> dict[str, list[int]]:
-    flat = Block.of(parts["levels"]).stream()[1]
+    flat = Block.of(parts["levels"]).stream()[1] if "levels" in parts else []
     found: dict[str, list[int]] = {}
     for name, (shape, _, _) in tensors.items():
         if name in found:

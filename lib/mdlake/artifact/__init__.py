@@ -3,71 +3,60 @@
     container   named byte strings and a description in one file
     layout      which they are: weights under their schemes (`mdlake.models.schemes`), vocabularies, and the rest as
                 JSON: the architecture by name with its options, label, metrics on the validation split, lineage
+    arrays      the arrays of tensors as blocks
+    plain       from and to plain safetensors files
+    inspection  what the bytes are spent on
 
 Byte for byte in `schemas/FORMAT.md`, section "Artifact". Nothing loaded runs code: the architecture comes from the
-registry of networks, or the caller gives what makes it.
+registry of networks, or the caller gives what makes it. An artifact of weights alone has no architecture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from mdlake.artifact import container
-from mdlake.artifact.arrays import SHARED, is_shared, part_name
-from mdlake.artifact.layout import FORMAT, LEVELS, READABLE, lay_out, read_inputs, read_schemes
-from mdlake.block import describe
-from mdlake.errors import (
-    ConflictError,
-    CorruptError,
-    InvalidArgumentError,
-    MdlakeError,
-    UnsupportedVersionError,
-    advised,
-    located,
+from mdlake.artifact.arrays import LEVELS, SHARED, Parts
+from mdlake.artifact.inspection import PartReport, inspect
+from mdlake.artifact.layout import (
+    MAX_BYTES,
+    REPAIR,
+    lay_out,
+    lay_out_weights,
+    open_parts,
+    read_inputs,
+    read_schemes,
 )
+from mdlake.artifact.plain import pack, unpack
+from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, advised, located
 from mdlake.lake.store import open_object
 from mdlake.models.bundle import Model, restore_network
 from mdlake.models.compact import compact
-from mdlake.models.own import Factory, Own
-from mdlake.models.schemes import Codebook, Kept, Linear
+from mdlake.models.own import Factory, Own, made_by
+from mdlake.models.schemes import Kept
 from mdlake.models.tasks import task_from_json
-from mdlake.models.tensors import tensor_bytes
 
-MAX_BYTES = 1 << 32
-"""The memory that decoding an artifact may take unless the caller says otherwise."""
-
-_REPAIR = "restore a copy"
-_VOCABULARY, _HEADER = "vocabulary", "json"
-_BESIDE = LEVELS, SHARED, _VOCABULARY, _HEADER
-
-
-@dataclass(frozen=True)
-class PartReport:
-    """One line of `inspect`: a tensor, a vocabulary, what tensors share, or the header. `bits` are per entry.
-
-    `bytes` of a tensor are those of its own blocks; levels of all, and short vectors, are in lines of their own.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    scheme: str
-    chain: str
-    parameters: int
-    nonzero: int
-    bytes: int
-
-    @property
-    def is_tensor(self) -> bool:
-        return self.scheme not in _BESIDE
-
-    @property
-    def bits(self) -> float:
-        return 8 * self.bytes / self.parameters if self.parameters else 0.0
+__all__ = [
+    "LEVELS",
+    "MAX_BYTES",
+    "SHARED",
+    "PartReport",
+    "artifact_bytes",
+    "inspect",
+    "load_artifact",
+    "load_model",
+    "load_weights",
+    "load_with_schemes",
+    "pack",
+    "parse_artifact",
+    "save_model",
+    "save_weights",
+    "unpack",
+]
 
 
 def artifact_bytes(model: Model, schemes: Mapping[str, Kept] | None = None, effort: str = "max") -> bytes:
@@ -90,6 +79,49 @@ def save_model(
     data = artifact_bytes(model, schemes, effort)
     store.put(path, data)
     return len(data)
+
+
+def save_weights(
+    url: str,
+    weights: nn.Module | Mapping[str, torch.Tensor],
+    schemes: Mapping[str, Kept] | None = None,
+    storage: Mapping[str, str] | None = None,
+    effort: str = "default",
+) -> int:
+    """Writes weights alone, those of a module or tensors by name, at `url`, atomically; returns the size in bytes.
+
+    Args:
+        schemes: how tensors are kept, as `mdlake.shrink.quantize.quantize_linear` gives it; the others are kept bit for
+            bit, zeros as what they are.
+        effort: of the search, as in `mdlake.encode`.
+
+    Raises:
+        InvalidArgumentError: a scheme is of no tensor there is, or of another shape; or none keeps a tensor's dtype.
+    """
+    tensors = weights.state_dict() if isinstance(weights, nn.Module) else weights
+    for name, scheme in (schemes or {}).items():
+        if name in tensors and (shape := scheme.restore().shape) != tensors[name].shape:
+            told = f"it is kept as {list(shape)}, but is {list(tensors[name].shape)}"
+            raise InvalidArgumentError(told, tensor=name)
+    store, path = open_object(url, storage)
+    data = container.pack(*lay_out_weights(tensors, schemes or {}, effort))
+    store.put(path, data)
+    return len(data)
+
+
+def load_weights(
+    url: str, storage: Mapping[str, str] | None = None, *, max_bytes: int = MAX_BYTES
+) -> dict[str, torch.Tensor]:
+    """The tensors of any artifact by name, as they were kept, for a module's `load_state_dict`.
+
+    Raises:
+        CorruptError, TruncatedError, UnsupportedVersionError: the file is not such an artifact.
+        InvalidArgumentError: they take more memory than `max_bytes`.
+    """
+    store, path = open_object(url, storage)
+    with located(file=store.url_of(path)), advised(REPAIR):
+        parts, about = open_parts(store.get(path))
+        return {name: scheme.restore() for name, scheme in read_schemes(parts, about, max_bytes).items()}
 
 
 def load_model(
@@ -117,8 +149,16 @@ def load_model(
             names a user's own network or inputs, which are not imported unless they are given; or no layer can be in
             this form.
     """
-    model, kept = load_with_schemes(url, storage, model_class=model_class, inputs=inputs, max_bytes=max_bytes)
-    return model.module if form == "dense" else compact(model.module, kept, form)
+    store, path = open_object(url, storage)
+    own = Own(model_class, inputs)
+    with located(file=store.url_of(path)), advised(REPAIR):
+        parts, about = open_parts(store.get(path))
+        if "network" in about:
+            model, kept = _model(parts, about, own, max_bytes)
+            module = model.module
+        else:
+            module, kept = _bare(parts, about, own, max_bytes)
+    return module if form == "dense" else compact(module, kept, form)
 
 
 def load_artifact(
@@ -143,19 +183,20 @@ def load_with_schemes(
 ) -> tuple[Model, dict[str, Kept]]:
     """As `load_artifact`, with how each tensor is kept: levels and scales, where it has some."""
     store, path = open_object(url, storage)
-    with located(file=store.url_of(path)), advised(_REPAIR):
-        return _parse(store.get(path), Own(model_class, inputs), max_bytes)
+    with located(file=store.url_of(path)), advised(REPAIR):
+        return _model(*open_parts(store.get(path)), Own(model_class, inputs), max_bytes)
 
 
 def parse_artifact(
     data: bytes, *, model_class: Factory | str | None = None, inputs: Any = None, max_bytes: int = MAX_BYTES
 ) -> Model:
     """As `load_artifact`, from bytes."""
-    return _parse(data, Own(model_class, inputs), max_bytes)[0]
+    return _model(*open_parts(data), Own(model_class, inputs), max_bytes)[0]
 
 
-def _parse(data: bytes, own: Own, max_bytes: int) -> tuple[Model, dict[str, Kept]]:
-    parts, about = _open(data)
+def _model(parts: Parts, about: Mapping[str, Any], own: Own, max_bytes: int) -> tuple[Model, dict[str, Kept]]:
+    if "network" not in about:
+        raise InvalidArgumentError("these are weights alone: give load_model a model_class, or use load_weights")
     try:
         schemes = read_schemes(parts, about, max_bytes)
         tensors = {name: scheme.restore() for name, scheme in schemes.items()}
@@ -171,77 +212,12 @@ def _parse(data: bytes, own: Own, max_bytes: int) -> tuple[Model, dict[str, Kept
     return Model(name, options, features, task, module.eval(), metrics, lineage), schemes
 
 
-def inspect(url: str, storage: Mapping[str, str] | None = None) -> list[PartReport]:
-    """What every byte of an artifact is spent on; the bytes sum to the file's size."""
-    store, path = open_object(url, storage)
-    with located(file=store.url_of(path)), advised(_REPAIR):
-        data = store.get(path)
-        parts, about = _open(data)
-        schemes = read_schemes(parts, about, MAX_BYTES)
-        rows = [_tensor_report(name, scheme, parts) for name, scheme in schemes.items()]
-        used = {part_name(name, role) for name, scheme in schemes.items() for role in scheme.arrays}
-        for name, block in parts.items():
-            if name not in used:
-                found = describe(block)
-                rows.append(PartReport(name, (found.length,), _kind(name), found.chain, found.length, 0, len(block)))
-        rows.append(PartReport("header", (), _HEADER, "", 0, 0, len(data) - sum(row.bytes for row in rows)))
-        return rows
-
-
-def unpack(url: str, target: str, storage: Mapping[str, str] | None = None) -> int:
-    """Writes the weights as a plain safetensors file of floats that any tool reads; returns its size.
-
-    Nothing is overwritten: `InvalidArgumentError` if there is a file at `target`.
-    """
-    store, path = open_object(url, storage)
-    with located(file=store.url_of(path)), advised(_REPAIR):
-        parts, about = _open(store.get(path))
-        tensors = {name: scheme.restore() for name, scheme in read_schemes(parts, about, MAX_BYTES).items()}
-    kept = {key: about[key] for key in ("network", "options", "label", "classes", "metrics", "lineage") if key in about}
-    data = tensor_bytes(tensors, kept)
-    goal, name = open_object(target, storage)
-    try:
-        goal.put(name, data, create=True)
-    except ConflictError as error:
+def _bare(parts: Parts, about: Mapping[str, Any], own: Own, max_bytes: int) -> tuple[nn.Module, dict[str, Kept]]:
+    """A network around weights alone, made by what the caller gives."""
+    if own.network is None:
         raise InvalidArgumentError(
-            "there is a file already; delete it or choose another target", file=goal.url_of(name)
-        ) from error
-    return len(data)
-
-
-def _open(data: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:
-    parts, about = container.unpack(data)
-    version = about.get("format")
-    if isinstance(version, int) and version > FORMAT:
-        raise UnsupportedVersionError(
-            f"artifact format {version}; this release reads up to {FORMAT}: install a newer mdlake"
+            "these are weights alone: give a model_class, called without options, or use load_weights"
         )
-    if version not in READABLE:
-        raise CorruptError(f"not an artifact: its format is {version!r}")
-    return parts, about
-
-
-def _kind(part: str) -> str:
-    """Of a part that is no single tensor's."""
-    return LEVELS if part == LEVELS else SHARED if is_shared(part) else _VOCABULARY
-
-
-def _tensor_report(name: str, scheme: Kept, parts: Mapping[str, memoryview]) -> PartReport:
-    weights = scheme.restore()
-    blocks = [parts[own] for role in scheme.arrays if (own := part_name(name, role)) in parts]
-    match scheme:
-        case Linear():
-            fields = f"{scheme.bits} bit"
-        case Codebook():
-            fields = f"{len(scheme.book)} entries"
-        case _:
-            fields = scheme.about["dtype"]
-    return PartReport(
-        name=name,
-        shape=tuple(weights.shape),
-        scheme=f"{scheme.name} {fields}",
-        chain=describe(blocks[0]).chain if blocks else "",
-        parameters=weights.numel(),
-        nonzero=int(torch.count_nonzero(weights)),
-        bytes=sum(map(len, blocks)),
-    )
+    schemes = read_schemes(parts, about, max_bytes)
+    tensors = {name: scheme.restore() for name, scheme in schemes.items()}
+    return restore_network("", {}, tensors, Own(made_by(own.network))).eval(), schemes

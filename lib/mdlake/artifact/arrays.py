@@ -22,7 +22,7 @@ from mdlake.weights import encode_weights
 
 _SHORT = 1 << 13
 """Vectors of so many values at most share a block; to read a file, nobody has to know."""
-SHARED = "vectors"  # with a colon behind it, so no parameter of a torch module has such a name
+SHARED, LEVELS = "vectors", "levels"
 Parts = Mapping[str, bytes | memoryview]
 Wanted = Mapping[str, Mapping[str, tuple[np.dtype, int]]]
 """By tensor and role, dtype and length of an array."""
@@ -41,12 +41,14 @@ class Array:
 
 
 def part_name(tensor: str, role: str) -> str:
-    return f"{tensor}:{role}" if role else tensor
+    """A colon of the tensor's own name is two, so that what has one is no tensor of that name."""
+    name = tensor.replace(":", "::")
+    return f"{name}:{role}" if role or name == LEVELS else name
 
 
 def shared_name(dtype: np.dtype, role: str) -> str:
     """The part of the short vectors of this dtype and role."""
-    return part_name(f"{SHARED}:{dtype.name}", role)
+    return f"{SHARED}:{dtype.name}" + (f":{role}" if role else "")
 
 
 def is_shared(name: str) -> bool:

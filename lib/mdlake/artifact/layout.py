@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
-from mdlake.artifact.arrays import Array, Parts, Wanted, decode_arrays, encode_arrays, part
+from mdlake.artifact.arrays import LEVELS, Array, Parts, Wanted, decode_arrays, encode_arrays, part
+from mdlake.artifact.container import unpack
 from mdlake.block import decode_array, decode_values, encode_array, encode_values
 from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, UnsupportedVersionError, located
 from mdlake.models.bundle import Model
@@ -24,36 +26,72 @@ from mdlake.models.inputs import Inputs, inputs_from_json
 from mdlake.models.levels import decode_levels, encode_levels
 from mdlake.models.networks import NETWORKS, build_network
 from mdlake.models.own import LIBRARY, Own
-from mdlake.models.schemes import SCHEMES, Codebook, Kept, Plain, Shape
+from mdlake.models.schemes import SCHEMES, Codebook, Kept, Linear, Plain, Shape, Tied, kept_whole
 
+MAX_BYTES = 1 << 32
+"""The memory that decoding an artifact may take unless the caller says otherwise."""
+REPAIR = "restore a copy"
 FORMAT = 3
 READABLE = 2, 3
-LEVELS = "levels"
 _VOCABULARY, _CROSS = "vocabulary:", "cross:"  # no parameter of a torch module has a colon in its name
 _VOCABULARY_TYPES = {"int64": pa.int64(), "string": pa.string()}
 
 
 def lay_out(model: Model, schemes: Mapping[str, Kept], effort: str) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The parts and the description of a model. Tensors that `schemes` does not name are kept bit for bit."""
-    tensors = dict(model.module.state_dict())
-    for name in schemes:
-        if name not in tensors:
-            raise InvalidArgumentError("the network has no such tensor", tensor=name)
-    chosen: dict[str, Kept] = {name: schemes.get(name) or Plain(tensor) for name, tensor in tensors.items()}
-    parts = tensor_blocks(chosen, effort)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    about = {
-        "format": FORMAT,
+    parts, about = lay_out_weights(model.module.state_dict(), schemes, effort)
+    about |= {
         "network": model.network,
         "options": model.options,
         **model.task.to_json(),
         "features": _pack_inputs(model.features, parts, effort),
-        "tensors": _described(chosen),
         "metrics": model.metrics,
         "lineage": model.lineage,
     }
-    if _registered_shapes(model.network, model.options) != shapes:
-        about["shapes"] = [[name, list(shape)] for name, shape in shapes.items()]
+    if _registered_shapes(model.network, model.options) == _shapes(about):
+        del about["shapes"]
+    return parts, about
+
+
+def lay_out_weights(
+    tensors: Mapping[str, torch.Tensor], schemes: Mapping[str, Kept], effort: str
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The parts and the description of weights alone."""
+    for name in schemes:
+        if name not in tensors:
+            raise InvalidArgumentError("there is no such tensor to be kept so", tensor=name)
+    chosen = _chosen(tensors, schemes)
+    about = {
+        "format": FORMAT,
+        "tensors": _described(chosen),
+        "shapes": [[name, list(tensor.shape)] for name, tensor in tensors.items()],
+    }
+    return tensor_blocks(chosen, effort), about
+
+
+def _chosen(tensors: Mapping[str, torch.Tensor], schemes: Mapping[str, Kept]) -> dict[str, Kept]:
+    """How each tensor is kept: as its scheme says, or as the tensor that it is under another name, or bit for bit."""
+    chosen: dict[str, Kept] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        other = first.setdefault(place, name) if tensor.numel() else name
+        kept = chosen.get(other)
+        tied = Tied(other, kept) if kept is not None and not isinstance(kept, Tied) else None
+        chosen[name] = schemes.get(name) or tied or kept_whole(tensor)
+    return chosen
+
+
+def open_parts(data: bytes) -> tuple[dict[str, memoryview], dict[str, Any]]:
+    """The parts and the description of an artifact of any format that this release reads."""
+    parts, about = unpack(data)
+    version = about.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise UnsupportedVersionError(
+            f"artifact format {version}; this release reads up to {FORMAT}: install a newer mdlake"
+        )
+    if version not in READABLE:
+        raise CorruptError(f"not an artifact: its format is {version!r}")
     return parts, about
 
 
@@ -67,24 +105,31 @@ def tensor_blocks(chosen: Mapping[str, Kept], effort: str) -> dict[str, bytes]:
         ),
         effort,
     )
-    levels = {name: scheme.levels for name, scheme in chosen.items() if not isinstance(scheme, Plain)}
+    levels = {name: scheme.levels for name, scheme in chosen.items() if isinstance(scheme, Linear | Codebook)}
     if filled := {name: values for name, values in levels.items() if values.size}:
         parts[LEVELS] = encode_levels(filled)
     return parts
 
 
 def read_schemes(parts: Parts, about: Mapping[str, Any], max_bytes: int) -> dict[str, Kept]:
-    """Decodes all weight tensors, counting their memory before any is decoded."""
+    """Decodes all weight tensors, counting their memory before any is decoded: what is kept as it is takes its own
+    bytes, the others 8 a value.
+    """
     try:
         shapes = _shapes(about)
         described = _tensors(about, shapes)
-        check_memory(sum(8 * prod(shape) for shape in shapes.values()), max_bytes)
+        wanted = _wanted(described, shapes)
         having = {name: shapes[name] for name, (kind, _) in described.items() if kind.has_levels}
+        whole = sum(8 * prod(shapes[name]) for name in shapes if described[name][0] is not Plain or not wanted[name])
+        check_memory(whole + sum(d.itemsize * n for of in wanted.values() for d, n in of.values()), max_bytes)
         levels = _read_levels(parts, having)
-        arrays = decode_arrays(parts, _wanted(described, shapes), max_bytes)
-        found = {}
+        arrays = decode_arrays(parts, wanted, max_bytes)
+        found: dict[str, Kept] = {}
         for name, (kind, fields) in described.items():
             with located(tensor=name):
+                if issubclass(kind, Tied):
+                    found[name] = _tied(fields["of"], shapes[name], shapes, found)
+                    continue
                 beside = {LEVELS: levels[name]} if kind.has_levels else {}
                 found[name] = kind.read(fields, shapes[name], arrays[name] | beside)
         return found
@@ -92,6 +137,13 @@ def read_schemes(parts: Parts, about: Mapping[str, Any], max_bytes: int) -> dict
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptError(f"the description is not that of tensors: {error!r}") from error
+
+
+def _tied(of: Any, shape: Shape, shapes: Mapping[str, Shape], found: Mapping[str, Kept]) -> Tied:
+    kept = found.get(of) if isinstance(of, str) else None
+    if kept is None or isinstance(kept, Tied) or shapes[of] != shape:
+        raise CorruptError(f"it is tied to {of!r}, which is no tensor before it of its shape")
+    return Tied(of, kept)
 
 
 def read_inputs(parts: Parts, about: Mapping[str, Any], max_bytes: int, own: Own = LIBRARY) -> Inputs:
@@ -120,7 +172,10 @@ def check_memory(needed: int, max_bytes: int) -> None:
 
 def _described(chosen: Mapping[str, Kept]) -> list[list[Any]]:
     """Scheme and fields of each tensor; a codebook's are empty where they are those of the tensor before."""
-    rows: list[list[Any]] = [[scheme.name, scheme.about] for scheme in chosen.values()]
+    rows: list[list[Any]] = []
+    for name, scheme in chosen.items():
+        with located(tensor=name):
+            rows.append([scheme.name, scheme.about])
     same = [first == second and first[0] == Codebook.name for first, second in pairwise(rows)]
     return [[name, {} if again else fields] for (name, fields), again in zip(rows, [False, *same], strict=True)]
 

@@ -1,7 +1,7 @@
 """The `mdlake` command: the table verbs in this process, artifacts, the report.
 
     archives   encode, restore, verify, inspect, vacuum
-    models     model inspect, unpack, export
+    models     model inspect, pack, unpack, export
     options    what several commands take
     shown      tables, a bar, sizes
 
@@ -69,6 +69,6 @@ def report(lake: Annotated[str, typer.Argument(metavar="LAKE")], storage: Storag
 
 for command in (archives.encode, archives.restore, archives.verify, archives.inspect, archives.vacuum, report):
     app.command()(command)
-for command in (models.inspect, models.unpack, models.export):
+for command in (models.inspect, models.pack, models.unpack, models.export):
     model_app.command()(command)
 app.command("export", hidden=True)(models.export)

@@ -34,16 +34,34 @@ def inspect(artifact: Artifact, storage: Storage = None) -> None:
         print(f"{macs:,} multiply-accumulates per row")
 
 
+def pack(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A safetensors file, or its URL.")],
+    target: Annotated[
+        str | None, typer.Argument(metavar="[TARGET]", help="By default SOURCE's name with .mdlake.safetensors.")
+    ] = None,
+    effort: Annotated[str, typer.Option(help="fast, default or max.")] = "default",
+    storage: Storage = None,
+) -> None:
+    """Write weights in fewer bytes, every bit kept: an artifact without a network."""
+    from mdlake import artifact as artifacts
+
+    goal = target or f"{source.removesuffix('.safetensors')}.mdlake.safetensors"
+    before, after = artifacts.pack(source, goal, storage_of(storage), effort)
+    print(f"packed {size(before)} to {goal}: {size(after)}, {100 * after / before:.2f} %")
+
+
 def unpack(
     artifact: Artifact,
     target: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="By default beside the artifact.")] = None,
+    max_gb: Annotated[float, typer.Option(help="The memory that the weights may take.")] = 4.0,
     storage: Storage = None,
 ) -> None:
     """Write an artifact's weights as plain safetensors."""
     from mdlake import artifact as artifacts
 
-    goal = target or f"{artifact.removesuffix('.safetensors')}.unpacked.safetensors"
-    print(f"unpacked {size(artifacts.unpack(artifact, goal, storage_of(storage)))} of weights to {goal}")
+    goal = target or f"{artifact.removesuffix('.safetensors').removesuffix('.mdlake')}.unpacked.safetensors"
+    written = artifacts.unpack(artifact, goal, storage_of(storage), max_bytes=int(max_gb * (1 << 30)))
+    print(f"unpacked {size(written)} of weights to {goal}")
 
 
 def export(

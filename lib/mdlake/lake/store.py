@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import obstore
@@ -138,6 +139,10 @@ class Store:
             with translated("read", self.url_of(path)):
                 return open("/" + self._key(path), "rb")
         return cast(BinaryIO, _RangeReader(self, path, self.head(path).size))
+
+    def local_path(self, path: str) -> Path | None:
+        """Where the object lies, or would, on this machine; None in an object store."""
+        return Path("/" + self._key(path)) if self._location.scheme == LOCAL else None
 
     @contextmanager
     def writer(self, path: str) -> Iterator[BinaryIO]:

@@ -71,7 +71,7 @@ def restore_network(
     """The network with these weights, its layers cut or taken apart as the weights are.
 
     It is made without memory first, so that options which do not fit the weights cost none. A class that the
-    caller gave for a name that is no import path is taken as it is made.
+    caller gave for a name that is no import path is taken as it is made; the empty name is that of weights alone.
 
     Raises:
         UnsupportedVersionError, InvalidArgumentError: as `build_network` and `assign_weights`.
@@ -85,7 +85,7 @@ def restore_network(
         return build_network(name, options, device=device, own=own)
 
     def filled(module: nn.Module) -> nn.Module:
-        if not users or is_path(name):
+        if not (users and name) or is_path(name):
             resize(module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         assign_weights(module, tensors)
         return module

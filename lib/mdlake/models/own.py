@@ -175,6 +175,11 @@ def _check(what: str, named: Any, given: str | None, argument: str) -> None:
     )
 
 
+def made_by(given: Factory | str) -> Factory:
+    """What makes a network: the callable, or what is at the import path. Raises as `resolve`."""
+    return _callable(given) if isinstance(given, str) else given
+
+
 def _callable(path: str) -> Factory:
     found = resolve(path)
     if not callable(found):

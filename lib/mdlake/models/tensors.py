@@ -28,8 +28,12 @@ def write_tensors(store: Store, path: str, tensors: Mapping[str, torch.Tensor], 
 
 
 def tensor_bytes(tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> bytes:
-    text = json.dumps(about, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {_KEY: text})
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata_of(about))
+
+
+def metadata_of(about: Mapping[str, Any]) -> dict[str, str]:
+    """The object as the metadata of a safetensors file."""
+    return {_KEY: json.dumps(about, sort_keys=True, separators=(",", ":"), allow_nan=False)}
 
 
 def read_tensors(store: Store, path: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -69,7 +69,7 @@ def apply_masks(module: nn.Module, masks: Masks) -> None:
                 f"a mask has the shape {tuple(mask.shape)}, the parameter is {there}", tensor=name
             )
     for name, mask in masks.items():
-        parameters[name].mul_(mask.to(parameters[name].device))
+        parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)  # a product would leave signs
 
 
 def nonzero_masks(module: nn.Module) -> Masks:

@@ -102,7 +102,7 @@ class SoftMasks:
         for name, weight in prunable(network, self._biases).items():
             gone = ~self.masks[name]
             self.hidden[name] += weight * gone
-            weight.mul_(self.masks[name])
+            weight.masked_fill_(gone, 0.0)
 
     @torch.no_grad()
     def take(self, network: nn.Module, sparsity: float) -> None:
