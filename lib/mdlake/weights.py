@@ -21,6 +21,7 @@ SEARCHED_BELOW = 1 << 16
 """Arrays of fewer values are searched at the effort `max`, whatever they are."""
 _LITTLE, _LOOKED_AT = 4096, 1024
 _SAME, _DISTINCT = 16, 8
+_SELDOM = 0.8
 _SHORTEST_ROW = 64
 _CODED = 1 << 12
 """So many small integers are worth a table."""
@@ -51,6 +52,15 @@ def encode_weights(values: np.ndarray, row: int = 0, effort: str = "default") ->
     if always or (len(native) > _LITTLE and not _is_noise(native)):
         return min(block, encode_values(native, effort), key=len)
     return block
+
+
+def encode_symbols(values: np.ndarray, effort: str = "default") -> bytes:
+    """One 1-D array of small numbers, uint8, as a block. Searched where values tell of the next one, where there are
+    few, and always at the effort "max"; else the chain is known.
+    """
+    block = _block(values, _few(values))
+    searched = effort == "max" or len(values) < _CODED or _has_runs(values)
+    return min(block, encode_values(values, effort), key=len) if searched else block
 
 
 def _block(values: np.ndarray, chain: Chain) -> bytes:
@@ -88,6 +98,13 @@ def _one_step(leaf: Encoding, values: np.ndarray) -> Chain:
 def _row_length(row: int) -> int:
     """Short rows are taken several at a time: each has a scale, and ends a byte."""
     return row * -(-_SHORTEST_ROW // row) if row else 0
+
+
+def _has_runs(values: np.ndarray) -> bool:
+    """Whether neighbours are the same noticeably more often than others."""
+    shares = np.bincount(values, minlength=1) / len(values)
+    changes = np.count_nonzero(values[1:] != values[:-1]) / len(values)
+    return bool(changes < _SELDOM * (1 - np.square(shares).sum()))
 
 
 def _is_noise(values: np.ndarray) -> bool:

@@ -18,7 +18,7 @@ from mdlake.block import decode_values, encode_values
 from mdlake.encodings.weights import MANTISSA
 from mdlake.errors import CorruptError, located
 from mdlake.streams import kind_of
-from mdlake.weights import encode_weights
+from mdlake.weights import encode_symbols, encode_weights
 
 _SHORT = 1 << 13
 """Vectors of so many values at most share a block; to read a file, nobody has to know."""
@@ -100,4 +100,6 @@ def part(parts: Parts, name: str) -> bytes | memoryview:
 
 
 def _block(values: np.ndarray, row: int, effort: str) -> bytes:
-    return encode_weights(values, row, effort) if kind_of(values) in MANTISSA else encode_values(values, effort)
+    if kind_of(values) in MANTISSA:
+        return encode_weights(values, row, effort)
+    return encode_symbols(values, effort) if values.dtype == np.uint8 else encode_values(values, effort)
