@@ -1,7 +1,7 @@
 """Plain safetensors files, which any tool writes and reads: into artifacts of weights alone, and out of any artifact.
 
-Memory of `pack`: the artifact, and what its largest tensor takes to be encoded; the file is mapped, one of an object
-store first copied to a temporary file. Of `unpack`: the artifact, the weights and the file.
+Peak memory of `pack`: twice the artifact, and the file, which is mapped; one of an object store is first copied to a
+temporary file. Of `unpack`: the artifact and three times the weights.
 """
 
 from __future__ import annotations
