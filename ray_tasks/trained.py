@@ -31,8 +31,9 @@ def need_trained(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
     record = need_record(store, record_of(name), _VERBS[name])
     network = recipe.teacher if name == TEACHER else recipe.student
     assert network is not None, "who asks for a student has one"
-    there, wanted = record.get("asked"), asked_for(network)
-    if there not in (None, wanted):
+    there = record.get("asked") or {}
+    wanted = _known_to(there, asked_for(network))
+    if there != wanted:
         others = list(_differences(there, wanted))
         told = "; ".join(others[:_SHOWN]) + ("; ..." if len(others) > _SHOWN else "")
         again = f"run `python -m ray_tasks.{_VERBS[name]}` with this recipe, or change the recipe"
@@ -41,6 +42,14 @@ def need_trained(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
             file=store.url_of(record_of(name)),
         )
     return record
+
+
+def _known_to(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the release that trained did not ask, which is as it was then unless a recipe says so."""
+    known = {key: wanted[key] for key in wanted if key in there}
+    if "training" in known:
+        known["training"] = {key: value for key, value in known["training"].items() if key in there["training"]}
+    return known
 
 
 def _differences(there: Any, wanted: Any, name: str = "") -> Iterator[str]:

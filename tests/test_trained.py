@@ -39,8 +39,16 @@ def test_what_the_recipe_says_is_taken(lake: Store) -> None:
 
 
 def test_records_of_older_releases_are_taken(lake: Store) -> None:
-    write_record(lake, record_of(TEACHER), "old", model="m")
-    assert need_trained(lake, TEACHER, recipe_of())["fingerprint"] == "old"
+    asked = asked_for(recipe_of().teacher)
+    fewer = {key: value for key, value in asked.items() if key != "channels_last"}
+    fewer["training"] = {key: value for key, value in asked["training"].items() if key != "augment"}
+    for older in ({}, {"asked": fewer}):
+        write_record(lake, record_of(TEACHER), "old", model="m", **older)
+        assert need_trained(lake, TEACHER, recipe_of())["fingerprint"] == "old"
+    fewer["training"]["epochs"] = 77
+    write_record(lake, record_of(TEACHER), "old", model="m", asked=fewer)
+    with pytest.raises(InvalidArgumentError, match="training.epochs was 77, is 4"):
+        need_trained(lake, TEACHER, recipe_of())
 
 
 def test_a_network_of_another_recipe_is_told_with_what_differs(lake: Store) -> None:
