@@ -47,7 +47,7 @@ def test_records_of_older_releases_are_taken(lake: Store) -> None:
         assert need_trained(lake, TEACHER, recipe_of())["fingerprint"] == "old"
     fewer["training"]["epochs"] = 77
     write_record(lake, record_of(TEACHER), "old", model="m", asked=fewer)
-    with pytest.raises(InvalidArgumentError, match="training.epochs was 77, is 4"):
+    with pytest.raises(InvalidArgumentError, match=r"training\.epochs was 77, is 4"):
         need_trained(lake, TEACHER, recipe_of())
 
 
