@@ -38,11 +38,11 @@ from mdlake.statistics.figures import CANDIDATE
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_layers, record_models, record_training
 from ray_tasks.options import CommonOptions, option, parse_options
-from ray_tasks.recipe import load_recipe
+from ray_tasks.recipe import Recipe, load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import reported, say
 from ray_tasks.students import chosen_way, taught_by
-from ray_tasks.trained import ALONE, DISTILLED, TEACHER, need_trained
+from ray_tasks.trained import ALONE, DISTILLED, TEACHER, check_asked, need_trained
 
 ARTIFACT, RECORD = "artifacts/student.safetensors", "artifacts/student.json"
 _KEPT = "artifacts/candidates"
@@ -92,6 +92,7 @@ class CompressTask:
 class Plan:
     """The search: where it begins, within which budget, and how often it looks between.
 
+    `student` is the fingerprint of what is made small, `recipe` what a recipe says of that, both for the record;
     `asked` is what candidates come of but for their attempts: they are the same within another budget, unless a stage
     looks for what that allows.
     """
@@ -101,6 +102,8 @@ class Plan:
     refine: int
     fingerprint: str
     asked: str
+    student: str
+    recipe: dict[str, Any]
 
     def tasks(self, attempts: Sequence[Attempt]) -> list[CompressTask]:
         """A task for each way to begin."""
@@ -125,8 +128,8 @@ def compress(options: CompressOptions) -> dict[str, Any]:
     best = choose(candidates, plan.budget)
     store.put(ARTIFACT, best.data)
     record = write_record(
-        store, RECORD, mark, artifact=ARTIFACT, bytes=len(best.data), stages=best.name, bits=best.bits,
-        nonzero=best.nonzero, score=best.score,
+        store, RECORD, mark, asked=plan.recipe, student=plan.student, artifact=ARTIFACT, bytes=len(best.data),
+        stages=best.name, bits=best.bits, nonzero=best.nonzero, score=best.score,
     )  # fmt: skip
     _record_statistics(options, plan.start, best, candidates, mark)
     store.delete([info.path for info in store.list(_KEPT)])
@@ -173,7 +176,29 @@ def plan_search(options: CompressOptions) -> Plan:
     searching = any(isinstance(stage, SEARCHING) for attempt in start.attempts for stage in attempt)
     within = {"floor": data.floor} if searching else {}
     asked_of_all = fingerprint(**given, **within, effort=steps.effort, seed=options.seed, explain=options.explain)
-    return Plan(start, Budget(data.floor, options.max_bytes), steps.refine, mark, asked_of_all)
+    budget = Budget(data.floor, options.max_bytes)
+    return Plan(start, budget, steps.refine, mark, asked_of_all, student["fingerprint"], _asked_for(recipe))
+
+
+def need_artifact(store: Store, recipe: Recipe, student: str) -> dict[str, Any]:
+    """The record of the artifact of the student (or teacher) with that fingerprint.
+
+    Raises:
+        InvalidArgumentError: there is none yet, or it was made of another one or by another recipe.
+    """
+    record, url = need_record(store, RECORD, "compress"), store.url_of(RECORD)
+    if record.get("student", student) != student:
+        raise InvalidArgumentError(
+            "the artifact was made of a network that has been trained anew: run `python -m ray_tasks.compress` again",
+            file=url,
+        )
+    check_asked("the artifact", record, _asked_for(recipe), "compress", url)
+    return record
+
+
+def _asked_for(recipe: Recipe) -> dict[str, Any]:
+    way = recipe.taught_on and asdict(recipe.taught_on)
+    return json.loads(json.dumps({"compress": asdict(recipe.compress), "distill": way}))
 
 
 def _whole_score(store: Store, against: str, student: Mapping[str, Any]) -> float:

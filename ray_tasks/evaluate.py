@@ -23,19 +23,20 @@ from mdlake.models.latency import latency
 from mdlake.models.metrics import score_of
 from mdlake.models.networks import count_parameters
 from mdlake.models.own import Own
-from mdlake.models.records import find_record, fingerprint, need_record, write_record
+from mdlake.models.records import find_record, fingerprint, write_record
 from mdlake.models.shards import Shards
 from mdlake.models.training import predict
 from mdlake.shrink.distill.loss import gap_closed
 from mdlake.shrink.prune import count_nonzero
 from mdlake.shrink.structured.macs import macs
-from ray_tasks.compress import RECORD as ARTIFACT_RECORD
+from ray_tasks.compress import need_artifact
 from ray_tasks.engine import RayEngine
 from ray_tasks.figures import record_models
 from ray_tasks.options import CommonOptions, parse_options, storage_options
 from ray_tasks.recipe import load_recipe
 from ray_tasks.session import connected
 from ray_tasks.show import quality, reported, say
+from ray_tasks.students import chosen_way
 from ray_tasks.trained import ALONE, DISTILLED, TEACHER, need_trained
 
 RECORD = "artifacts/evaluation.json"
@@ -105,7 +106,10 @@ def plan_evaluation(options: EvaluateOptions) -> tuple[list[EvaluateTask], str]:
         )
         for name, record in records.items()
     ]
-    artifact = need_record(store, ARTIFACT_RECORD, "compress")
+    whole = records[DISTILLED if recipe.student else TEACHER]
+    if recipe.student:
+        chosen_way(recipe, whole)
+    artifact = need_artifact(store, recipe, whole["fingerprint"])
     tasks.append(
         EvaluateTask(
             *("artifact", store, artifact["artifact"], last),

@@ -14,7 +14,7 @@ from typing import Any
 from mdlake.errors import InvalidArgumentError, located
 from mdlake.models.features import FeatureSpec
 from mdlake.models.fitting import FeatureOptions
-from mdlake.models.images import ImageOptions
+from mdlake.models.images import ImageOptions, ImageSpec
 from mdlake.models.inputs import Inputs
 from mdlake.models.networks import NETWORKS
 from mdlake.models.own import Own, OwnInputs, is_path
@@ -27,6 +27,7 @@ from mdlake.shrink.distill.data_free import DataFreeOptions
 from mdlake.shrink.distill.loss import DistillOptions
 from mdlake.tables import filled
 
+_KEYS = "label", "classes", "teacher", "student", "distill", "compress"
 _FOLDER = Path(__file__).parent / "recipes"
 
 
@@ -78,7 +79,7 @@ class NetworkPlan:
 
     def network_options(self, spec: Inputs, outputs: int) -> dict[str, Any]:
         """The options of the network for what was fitted and so many outputs, ready for JSON."""
-        options = self._outputs(outputs) | dict(self.options)
+        options = self._usual(spec, outputs) | dict(self.options)
         if isinstance(spec, TokenSpec):
             return {"vocabulary": spec.vocabulary, "length": spec.length, **options}
         if not isinstance(spec, FeatureSpec):
@@ -90,11 +91,16 @@ class NetworkPlan:
             **options,
         }
 
-    def _outputs(self, outputs: int) -> dict[str, Any]:
-        """The option of the library's own networks, where it has to be given."""
+    def _usual(self, spec: Inputs, outputs: int) -> dict[str, Any]:
+        """Options of the library's own networks that follow from the rows, where they are not the usual ones."""
         known = NETWORKS.get(self.network)
         usual = {field.name: field.default for field in fields(known.options)} if known else {}
-        return {"outputs": outputs} if usual.get("outputs", outputs) != outputs else {}
+        wanted = {"outputs": outputs}
+        if isinstance(spec, ImageSpec):
+            channels, height, width = spec.shape
+            wanted |= {"channels": channels, "inputs": channels * height * width}
+            wanted |= {"size": height} if height == width else {}
+        return {name: value for name, value in wanted.items() if usual.get(name, value) != value}
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,10 @@ def load_recipe(name: str) -> Recipe:
 
 def parse_recipe(content: Mapping[str, Any]) -> Recipe:
     tables = dict(content)
+    if unknown := [key for key in tables if key not in _KEYS]:
+        raise InvalidArgumentError(f"the recipe has no {unknown[0]!r}; it has {', '.join(_KEYS)}")
+    if "label" not in tables:
+        raise InvalidArgumentError("the recipe has no label: a column, or a comparison as 'delay > 15'")
     compress = dict(tables.pop("compress", {}))
     compress["training"] = filled(TrainingOptions, compress.get("training", {}), "compress.training")
     if taught_on := compress.pop("distill", None):

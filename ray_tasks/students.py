@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -129,12 +130,12 @@ def taught_by(store: Store, recipe: Recipe, way: DistillOptions) -> Taught:
 
 def chosen_way(recipe: Recipe, student: Mapping[str, Any]) -> DistillOptions:
     """The way by which the distilled student of that record was taught."""
-    if len(recipe.distill) == 1:
-        return recipe.distill[0]
-    way = DistillOptions(**student["distill"]) if "distill" in student else None
-    if way not in recipe.distill:
-        raise InvalidArgumentError("the student was not taught in one of the recipe's ways: run distill again")
-    return way
+    taught = student.get("distill")  # not there where it was taught without data
+    for way in recipe.distill:
+        told = json.loads(json.dumps(asdict(way)))
+        if taught is None or all(told.get(key) == taught[key] for key in taught):
+            return way
+    raise InvalidArgumentError("the student was not taught in one of the recipe's ways: run distill again")
 
 
 def _told(way: Mapping[str, Any]) -> str:

@@ -67,7 +67,7 @@ def plan_training(options: CommonOptions, recipe: Recipe, network: NetworkPlan) 
         loss=hard_loss,
         workers=options.workers,
         channels_last=network.channels_last,
-        asked=asked_for(network),
+        asked=asked_for(recipe, network),
         inputs={},
     )
 

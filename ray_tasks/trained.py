@@ -14,12 +14,13 @@ from ray_tasks.recipe import NetworkPlan, Recipe
 
 TEACHER, DISTILLED, ALONE = "teacher", "student_distilled", "student_alone"
 _VERBS = {TEACHER: "train", DISTILLED: "distill", ALONE: "distill"}
+_TABLES = "training", "compress", "distill"
 _SHOWN = 3
 
 
-def asked_for(network: NetworkPlan) -> dict[str, Any]:
-    """What a recipe says of a network, as its record has it."""
-    return json.loads(json.dumps(asdict(network)))
+def asked_for(recipe: Recipe, network: NetworkPlan) -> dict[str, Any]:
+    """What the recipe says of one of its networks, as its record has it."""
+    return json.loads(json.dumps({**asdict(network), **recipe.task.to_json()}))
 
 
 def need_trained(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
@@ -31,25 +32,28 @@ def need_trained(store: Store, name: str, recipe: Recipe) -> dict[str, Any]:
     record = need_record(store, record_of(name), _VERBS[name])
     network = recipe.teacher if name == TEACHER else recipe.student
     assert network is not None, "who asks for a student has one"
-    there = record.get("asked") or {}
-    wanted = _known_to(there, asked_for(network))
-    if there != wanted:
-        others = list(_differences(there, wanted))
-        told = "; ".join(others[:_SHOWN]) + ("; ..." if len(others) > _SHOWN else "")
-        again = f"run `python -m ray_tasks.{_VERBS[name]}` with this recipe, or change the recipe"
-        raise InvalidArgumentError(
-            f"{name.replace('_', ' ')} was trained by another recipe ({told}): {again}",
-            file=store.url_of(record_of(name)),
-        )
+    check_asked(name.replace("_", " "), record, asked_for(recipe, network), _VERBS[name], store.url_of(record_of(name)))
     return record
 
 
+def check_asked(what: str, record: Mapping[str, Any], wanted: Mapping[str, Any], verb: str, url: str) -> None:
+    """Raises `InvalidArgumentError` if the step that left this record was asked for something else."""
+    there = record.get("asked") or {}
+    wanted = _known_to(there, wanted)
+    if there != wanted:
+        others = list(_differences(there, wanted))
+        told = "; ".join(others[:_SHOWN]) + ("; ..." if len(others) > _SHOWN else "")
+        again = f"run `python -m ray_tasks.{verb}` with this recipe, or change the recipe"
+        raise InvalidArgumentError(f"{what} was made by another recipe ({told}): {again}", file=url)
+
+
 def _known_to(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what the release that trained did not ask, which is as it was then unless a recipe says so."""
+    """Without options of a later release, which were then as they are unless a recipe says so."""
     known = {key: wanted[key] for key in wanted if key in there}
-    if "training" in known:
-        known["training"] = {key: value for key, value in known["training"].items() if key in there["training"]}
-    return known
+    tables = [
+        key for key in known if key in _TABLES and isinstance(there[key], Mapping) and isinstance(known[key], Mapping)
+    ]
+    return known | {key: _known_to(there[key], known[key]) for key in tables}
 
 
 def _differences(there: Any, wanted: Any, name: str = "") -> Iterator[str]:

@@ -16,6 +16,7 @@ from test_images import SHAPE, SPEC, TASK, TRAINING, source, table
 import mdlake
 from mdlake.artifact import artifact_bytes, container, inspect, load_artifact, parse_artifact, save_model, unpack
 from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError
+from mdlake.export import ExportOptions, export_onnx
 from mdlake.lake.store import open_store
 from mdlake.models.batches import Source
 from mdlake.models.bundle import Model, load_bundle, save_bundle
@@ -260,7 +261,7 @@ def test_a_network_of_other_outputs_is_told_before_it_is_trained_and_not_scored(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clases": 3}, "the recipe has no 'clases'; it has task, teacher, student"),
+        ({"clases": 3}, "the recipe has no 'clases'; it has label, classes, teacher, student"),
         ({"compress": {"max_dropp": 0.1}}, "compress has no 'max_dropp'; it has stages, max_drop"),
         ({"distill": {"temprature": 2.0}}, "distill has no 'temprature'; it has temperature"),
         ({"compress": {"training": {"learning_rate": "x"}}}, "learning_rate of compress.training is a number, not 'x'"),
@@ -275,3 +276,15 @@ def test_what_a_recipe_does_not_know_is_named(changes: dict, message: str) -> No
     teacher = {"network": "lenet_5", "image": {"column": "image", "shape": [1, 28, 28]}}
     with pytest.raises(InvalidArgumentError, match=message):
         parse_recipe({"label": "label", "classes": 3, "teacher": teacher, **changes})
+
+
+def test_inputs_that_make_nothing_up_are_traced_by_rows_of_the_shards(tmp_path: Path) -> None:
+    source(tmp_path / "shards" / "validation", 40)
+    artifact, target = str(tmp_path / "lines.safetensors"), str(tmp_path / "lines.onnx")
+    save_model(artifact, Model(NETWORK, {}, OwnInputs(INPUTS), TASK, Lines().eval(), {}, {}))
+    given = {"model_class": NETWORK, "inputs": INPUTS}
+    with pytest.raises(InvalidArgumentError, match="have no made_up"):
+        export_onnx(artifact, target, **given)
+    report = export_onnx(artifact, target, ExportOptions(shards=str(tmp_path / "shards")), **given)
+    assert report.inputs == ("input_0", "input_1")
+    assert report.comparison.rows == 40 and report.comparison.difference < 1e-4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import mdlake
-from mdlake.artifact import artifact_bytes, inspect, load_artifact, load_weights, pack, save_weights, unpack
+from mdlake.artifact import artifact_bytes, inspect, load_artifact, load_weights, pack, save_model, save_weights, unpack
 from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, StoreError
 from mdlake.lake.store import open_store
 from mdlake.shrink.factorize import by_weights, factorize
@@ -227,6 +228,20 @@ def test_what_comes_after_pruning_is_read_by_the_reference() -> None:
     save_weights(url, given)
     store = open_store("memory://packed")
     assert read_weights(store.get("reference"), []) == {name: t.reshape(-1).tolist() for name, t in given.items()}
+
+
+def test_models_that_could_not_be_loaded_are_not_saved(tmp_path: Path) -> None:
+    model, schemes = golden_network()
+    target = str(tmp_path / "model.safetensors")
+    with pytest.raises(InvalidArgumentError, match=r"tensor 'out\.bias': it is kept as \[3, 20\], but is \[3\]"):
+        save_model(target, model, {"out.bias": schemes["out.weight"]})
+    with pytest.raises(InvalidArgumentError, match="OwnInputs"):
+        save_model(target, replace(model, features=object()))  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="save_weights takes any module"):
+        save_model(target, model.module)  # type: ignore[arg-type]
+    assert not Path(target).exists()
+    with pytest.raises(StoreError, match="this is a folder"):
+        unpack(str(GOLDEN / "artifact-v2" / "network.safetensors"), str(tmp_path))
 
 
 def test_more_memory_than_allowed_is_refused(tmp_path: Path) -> None:

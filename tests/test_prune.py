@@ -18,7 +18,7 @@ from mdlake.shrink.prune import apply_masks, prunable, sparsity
 from mdlake.shrink.prune.magnitude import lamp_scores, magnitude_scores, threshold_masks
 from mdlake.shrink.prune.masks import nonzero_masks, semi_structured_masks, shares_by_layer, top_masks
 from mdlake.shrink.prune.schedule import CubicRamp, GeometricRamp, HardMasks, SoftMasks
-from mdlake.shrink.prune.second_order import prune_by_surgeon, surgeon
+from mdlake.shrink.prune.second_order import inverse_factor, prune_by_surgeon, surgeon
 from mdlake.shrink.prune.sensitivity import damage_scores, sensitivity_scores
 from tests.tiny_networks import accuracy, convolutional, dense, images, points, trained
 
@@ -224,3 +224,12 @@ def test_shares_that_make_no_sense_are_refused(sparsity: float) -> None:
             attempt()
     with pytest.raises(InvalidArgumentError, match="1 step or more"):
         CubicRamp(0.5, 0)
+
+
+def test_moments_that_are_noise_have_a_factor() -> None:
+    noise = torch.randn(40, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for second in (torch.zeros(6, 6), 1e-18 * (noise + noise.T), torch.ones(9, 9), -1e-12 * torch.eye(5)):
+        factor = inverse_factor(second, 0.0)
+        assert factor.isfinite().all() and (factor.diagonal() > 0).all() and not factor.tril(-1).any()
+    with pytest.raises(InvalidArgumentError, match="not finite"):
+        inverse_factor(torch.full((3, 3), torch.nan))

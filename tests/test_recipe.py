@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from mdlake.errors import InvalidArgumentError
+from mdlake.models.images import ImageSpec
 from ray_tasks import recipe
-from ray_tasks.recipe import load_recipe
+from ray_tasks.recipe import load_recipe, parse_recipe
 
 SHIPPED = sorted(path.stem for path in (Path(recipe.__file__).parent / "recipes").glob("*.toml"))
 
@@ -31,3 +32,30 @@ def test_a_file_that_is_no_toml_says_where(tmp_path: Path, content: bytes) -> No
     with pytest.raises(InvalidArgumentError, match="this is no TOML: ") as caught:
         load_recipe(str(path))
     assert "bad.toml" in str(caught.value) and "flights" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "options"),
+    [
+        ("perceptron", (1, 16, 16), {"inputs": 256}),
+        ("lenet_5", (3, 28, 28), {"channels": 3}),
+        ("convnet", (2, 20, 20), {"channels": 2, "size": 20}),
+        ("resnet", (3, 32, 32), {}),
+        ("mobilenet", (1, 24, 32), {"channels": 1}),
+    ],
+)
+def test_the_library_s_networks_take_the_shape_of_the_images(network: str, shape: tuple, options: dict) -> None:
+    teacher = {"network": network, "image": {"column": "image", "shape": list(shape)}}
+    found = parse_recipe({"label": "label", "classes": 10, "teacher": teacher}).teacher
+    assert found.network_options(ImageSpec("image", shape), 10) == options
+    given = parse_recipe({"label": "label", "classes": 10, "teacher": {**teacher, "options": {"size": 9}}}).teacher
+    assert given.network_options(ImageSpec("image", shape), 10)["size"] == 9
+
+
+def test_misspelt_tables_and_a_missing_label_are_named() -> None:
+    with pytest.raises(InvalidArgumentError, match="no 'lable'; it has label, classes, teacher"):
+        parse_recipe({"lable": "x"})
+    with pytest.raises(InvalidArgumentError, match="the recipe has no label"):
+        parse_recipe({"classes": 3})
+    with pytest.raises(InvalidArgumentError, match=r"table 'teacher\.training': epochs must be positive, not 0"):
+        parse_recipe({"label": "x > 1", "teacher": {"network": "lenet_5", "training": {"epochs": 0}}})

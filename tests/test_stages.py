@@ -87,7 +87,7 @@ def test_pruned_weights_stay_pruned_when_rounded(trained: tuple[Model, Data]) ->
         ({"use": "prune", "score": "guess"}, "score is one of magnitude, lamp, sensitivity, damage, surgeon"),
         ({"use": "prune", "score": "damage", "ramp_epochs": 2}, "ranks matrices, at once"),
         ({"use": "prune", "pattern": "2:4", "biases": True}, "a pattern is of matrices"),
-        ({"use": "prune", "pattern": "3:4"}, "pattern empty or 2:4"),
+        ({"use": "prune", "pattern": "3:4"}, "pattern is one of empty, 2:4, not '3:4'"),
         ({"use": "round", "rule": "up"}, "a rule is one of nearest, feedback, binary, ternary"),
         ({"use": "round", "bits": 9}, "bits are from 2 to 8"),
         ({"use": "round", "rule": "feedback", "aware": {"epochs": 1}}, "no training of its own"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from mdlake.errors import InvalidArgumentError
+from mdlake.errors import InvalidArgumentError, located
 
 _T = TypeVar("_T")
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -17,8 +17,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
-def filled(kind: type[_T], values: Mapping[str, Any], place: str) -> _T:
-    """The dataclass `kind` with these values; `place` is what the table is called.
+def filled(kind: type[_T], values: Mapping[str, Any], place: str, noun: str = "table") -> _T:
+    """The dataclass `kind` with these values; `place` is what the table is called, `noun` what it is.
 
     Raises:
         InvalidArgumentError: it has no such field, wants another type, or a value that is missing.
@@ -31,6 +31,7 @@ def filled(kind: type[_T], values: Mapping[str, Any], place: str) -> _T:
         if not isinstance(value, types) or (isinstance(value, bool) and known[name] in ("int", "float")):
             raise InvalidArgumentError(f"{name} of {place} is {told}, not {value!r}")
     try:
-        return kind(**values)
+        with located(**{noun: place}):
+            return kind(**values)
     except TypeError as error:
         raise InvalidArgumentError(str(error).replace(f"{kind.__name__}.__init__()", place)) from error

@@ -64,6 +64,11 @@ def artifact_bytes(model: Model, schemes: Mapping[str, Kept] | None = None, effo
 
     Deterministic: nothing but the arguments goes into the bytes.
     """
+    if not isinstance(model, Model):
+        raise InvalidArgumentError(
+            f"save_model takes a Model; save_weights takes any module, as {type(model).__name__}"
+        )
+    _check_schemes(model.module.state_dict(), schemes or {})
     return container.pack(*lay_out(model, schemes or {}, effort))
 
 
@@ -99,10 +104,7 @@ def save_weights(
         InvalidArgumentError: a scheme is of no tensor there is, or of another shape; or none keeps a tensor's dtype.
     """
     tensors = weights.state_dict() if isinstance(weights, nn.Module) else weights
-    for name, scheme in (schemes or {}).items():
-        if name in tensors and (shape := scheme.restore().shape) != tensors[name].shape:
-            told = f"it is kept as {list(shape)}, but is {list(tensors[name].shape)}"
-            raise InvalidArgumentError(told, tensor=name)
+    _check_schemes(tensors, schemes or {})
     store, path = open_object(url, storage)
     data = container.pack(*lay_out_weights(tensors, schemes or {}, effort))
     store.put(path, data)
@@ -192,6 +194,15 @@ def parse_artifact(
 ) -> Model:
     """As `load_artifact`, from bytes."""
     return _model(*open_parts(data), Own(model_class, inputs), max_bytes)[0]
+
+
+def _check_schemes(tensors: Mapping[str, torch.Tensor], schemes: Mapping[str, Kept]) -> None:
+    for name, scheme in schemes.items():
+        if name not in tensors:
+            raise InvalidArgumentError("there is no such tensor to be kept so", tensor=name)
+        if (shape := scheme.restore().shape) != tensors[name].shape:
+            told = f"it is kept as {list(shape)}, but is {list(tensors[name].shape)}"
+            raise InvalidArgumentError(told, tensor=name)
 
 
 def _model(parts: Parts, about: Mapping[str, Any], own: Own, max_bytes: int) -> tuple[Model, dict[str, Kept]]:

@@ -22,11 +22,13 @@ from mdlake.block import decode_array, decode_values, encode_array, encode_value
 from mdlake.errors import CorruptError, InvalidArgumentError, MdlakeError, UnsupportedVersionError, located
 from mdlake.models.bundle import Model
 from mdlake.models.features import FeatureSpec
+from mdlake.models.images import ImageSpec
 from mdlake.models.inputs import Inputs, inputs_from_json
 from mdlake.models.levels import decode_levels, encode_levels
 from mdlake.models.networks import NETWORKS, build_network
-from mdlake.models.own import LIBRARY, Own
+from mdlake.models.own import LIBRARY, Own, OwnInputs
 from mdlake.models.schemes import SCHEMES, Codebook, Kept, Linear, Plain, Shape, Tied, kept_whole
+from mdlake.models.tokens import TokenSpec
 
 MAX_BYTES = 1 << 32
 """The memory that decoding an artifact may take unless the caller says otherwise."""
@@ -57,9 +59,6 @@ def lay_out_weights(
     tensors: Mapping[str, torch.Tensor], schemes: Mapping[str, Kept], effort: str
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The parts and the description of weights alone."""
-    for name in schemes:
-        if name not in tensors:
-            raise InvalidArgumentError("there is no such tensor to be kept so", tensor=name)
     chosen = _chosen(tensors, schemes)
     about = {
         "format": FORMAT,
@@ -234,6 +233,9 @@ def _read_levels(parts: Parts, shapes: Mapping[str, Shape]) -> dict[str, np.ndar
 
 def _pack_inputs(inputs: Inputs, parts: dict[str, bytes], effort: str) -> dict[str, Any]:
     if not isinstance(inputs, FeatureSpec):
+        if not isinstance(inputs, ImageSpec | TokenSpec | OwnInputs):
+            told = f"inputs of your own go as OwnInputs('package.module:name', object), not as {type(inputs).__name__}"
+            raise InvalidArgumentError(told)
         return inputs.to_json()
     for name, values in inputs.vocabularies.items():
         parts[_VOCABULARY + name] = encode_array(values, effort)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from mdlake.lake.url import join_url
 from mdlake.models.batches import Source, ordered_batches, sample
 from mdlake.models.bundle import Model
 from mdlake.models.opening import open_shards
-from mdlake.models.own import Factory
+from mdlake.models.own import Factory, OwnInputs
 from mdlake.models.schemes import Kept
 
 if TYPE_CHECKING:
@@ -99,9 +99,13 @@ def export_onnx(
     _need_packages()
     goal, name = open_object(target, storage)
     with located(file=goal.url_of(name)):
+        if (here := goal.local_path(name)) and here.is_dir():
+            raise InvalidArgumentError("this is a folder; name a file")
         if goal.exists(name):
             raise InvalidArgumentError(_TAKEN)
     model, schemes = load_with_schemes(url, storage, model_class=model_class, inputs=inputs)
+    if chosen.shards and isinstance(model.features, OwnInputs):
+        model = replace(model, features=_shown(model, model.features, chosen, storage))
     with located(file=url):
         proto, weights, activations = _converted(model, schemes, chosen, storage)
     data = proto.SerializeToString(deterministic=True)
@@ -112,6 +116,16 @@ def export_onnx(
         raise InvalidArgumentError(_TAKEN, file=goal.url_of(name)) from error
     opset = next(opset.version for opset in proto.opset_import if opset.domain in ("", "ai.onnx"))
     return ExportReport(len(data), opset, model.features.names, weights, activations, comparison)
+
+
+def _shown(model: Model, inputs: OwnInputs, options: ExportOptions, storage: Mapping[str, str] | None) -> OwnInputs:
+    """The inputs with rows to trace the network by."""
+    shards = _source(model, options.shards, options.split, storage).shards
+    for unit in shards.units():
+        table = shards.read(unit, inputs.columns).slice(0, _MADE_UP_ROWS)
+        if table.num_rows:
+            return replace(inputs, seen=inputs.transform(table))
+    return inputs
 
 
 def _converted(

@@ -50,6 +50,8 @@ def translated(operation: str, url: str) -> Iterator[None]:
     try:
         yield
     except (AlreadyExistsError, PreconditionError) as error:
+        if Path(url).is_dir():
+            raise StoreError(f"cannot {operation}: this is a folder; name a file", url=url) from error
         raise ConflictError("another writer was first", url=url) from error
     except (BaseError, OSError, ValueError) as error:
         if isinstance(error, StoreError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, ClassVar, cast
 
@@ -22,7 +22,7 @@ from mdlake.errors import CorruptError, InvalidArgumentError
 Factory = Callable[..., nn.Module]
 _PROTOCOL = ("columns", "transform", "tensors", "to_json")
 _THERE = (
-    "it must be importable on every worker: on this machine run from the folder that has it; on a cluster bring it "
+    "it must be importable on every worker: on this machine put its folder into PYTHONPATH; on a cluster bring it "
     "by Ray's runtime_env (`ray job submit --working-dir .`)"
 )
 
@@ -78,6 +78,7 @@ class OwnInputs:
     kind: ClassVar[str] = "own"
     path: str
     given: Any = None
+    seen: tuple[np.ndarray, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def columns(self) -> list[str]:
@@ -112,11 +113,17 @@ class OwnInputs:
         return tuple(f"input_{place}" for place in range(len(self.tensors(self.made_up(1)))))
 
     def made_up(self, rows: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-        """Raises InvalidArgumentError: the object cannot."""
+        """Of the object or, if it makes none, what was `seen` over and over.
+
+        Raises:
+            InvalidArgumentError: there is neither.
+        """
+        if not hasattr(self._object, "made_up") and self.seen:
+            return tuple(array[np.arange(rows) % len(array)] for array in self.seen)
         if not hasattr(self._object, "made_up"):
             raise InvalidArgumentError(
                 f"the inputs {self.path!r} have no made_up(rows, seed), by which a network is traced without data: "
-                "add it, returning arrays as transform does"
+                "add it, returning arrays as transform does, or give shards"
             )
         return tuple(self._object.made_up(rows, seed))
 

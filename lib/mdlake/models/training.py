@@ -90,8 +90,9 @@ class TrainingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0:
-            raise InvalidArgumentError("epochs, batch_size and learning_rate must be positive")
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InvalidArgumentError(f"{name} must be positive, not {getattr(self, name)}")
         if isinstance(self.augment, Mapping):  # as recipes have it
             object.__setattr__(self, "augment", Augment(**self.augment))
         if self.precision not in _PRECISIONS:

@@ -80,4 +80,4 @@ def _choices(table: Mapping[str, Any], training: TrainingOptions) -> list[Stage]
         given["training"] = filled(TrainingOptions, vars(training) | given.get("training", {}), "training")
         if "aware" in given:
             given["aware"] = filled(TrainingOptions, vars(given["training"]) | given["aware"], "aware")
-        return [filled(STAGES[use], options, use) for options in choices(given)]
+        return [filled(STAGES[use], options, use, "stage") for options in choices(given)]

@@ -7,3 +7,20 @@ watched              inner layers of both networks, caught and compared while tr
 data_free            a student and a generator of images against each other
 data_free_training   the same in epochs, with checkpoints
 """
+
+from mdlake.shrink.distill.data_free import DataFreeOptions, distill_without_data
+from mdlake.shrink.distill.features import HintLoss, attention_loss, relational_loss, watch_features
+from mdlake.shrink.distill.logits import decoupled_loss, hard_label_loss, soft_label_loss, soft_logit_loss
+
+__all__ = [
+    "DataFreeOptions",
+    "HintLoss",
+    "attention_loss",
+    "decoupled_loss",
+    "distill_without_data",
+    "hard_label_loss",
+    "relational_loss",
+    "soft_label_loss",
+    "soft_logit_loss",
+    "watch_features",
+]

@@ -80,13 +80,25 @@ def inverse_factor(second: torch.Tensor, damping: float = _DAMPING) -> torch.Ten
     """The upper Cholesky factor U of H^-1 = U^T U, float64, of the damped second moments.
 
     Row j of U over U_jj is row j of the inverse of H restricted to j and what comes after; U_jj^2 is its
-    diagonal.
+    diagonal. Where inputs hardly vary, as behind a layer that was rounded to nothing, H is noise and no such factor
+    exists: the damping grows until it does.
+
+    Raises:
+        InvalidArgumentError: what comes into the layer is not finite.
     """
     matrix = second.double()
+    if not bool(matrix.isfinite().all()):
+        raise InvalidArgumentError("what comes into the layer is not finite: look for extreme values before it")
     extra = damping * matrix.diagonal().mean().clamp_min(1e-30)
-    damped = matrix + extra * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    return torch.linalg.cholesky(inverse, upper=True)
+    least = torch.finfo(matrix.dtype).eps * len(matrix) * matrix.abs().max().clamp_min(1e-30)
+    while True:
+        damped = matrix + extra * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        lower, failed = torch.linalg.cholesky_ex(damped)
+        if not failed:
+            upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+            if not failed:
+                return upper
+        extra = torch.maximum(10 * extra, least)
 
 
 def _swept(

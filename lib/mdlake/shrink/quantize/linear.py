@@ -43,10 +43,10 @@ def check_linear(bits: int, granularity: str) -> None:
         raise InvalidArgumentError(f"granularity is 'tensor' or 'channel', not {granularity!r}")
 
 
-def quantize_linear(weights: torch.Tensor, bits: int, granularity: str = "tensor") -> Linear:
+def quantize_linear(weights: torch.Tensor | np.ndarray, bits: int, granularity: str = "tensor") -> Linear:
     """The tensor as levels from -(2^(bits-1) - 1) to 2^(bits-1) - 1 and float32 scales; raises as `check_linear`."""
     check_linear(bits, granularity)
-    values = weights.detach().cpu().numpy().astype(np.float64)
+    values = torch.as_tensor(weights).detach().cpu().numpy().astype(np.float64)
     channels = granularity == "channel" and values.ndim >= 2
     rows = values.reshape(values.shape[0], -1) if channels else values.reshape(1, -1)
     top = 2 ** (bits - 1) - 1

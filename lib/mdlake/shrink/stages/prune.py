@@ -66,11 +66,10 @@ class Prune:
     def __post_init__(self) -> None:
         check_sparsity(self.sparsity)
         scores = (*_SCORES, *_MEASURED, _SURGEON)
-        if self.score not in scores or self.scope not in SCOPES or self.pattern not in _PATTERNS:
-            raise InvalidArgumentError(
-                f"score is one of {', '.join(scores)}, scope of {', '.join(SCOPES)} and pattern empty or 2:4, "
-                f"not {self.score}, {self.scope}, {self.pattern}"
-            )
+        for name, known in (("score", scores), ("scope", SCOPES), ("pattern", _PATTERNS)):
+            if getattr(self, name) not in known:
+                told = ", ".join(choice or "empty" for choice in known)
+                raise InvalidArgumentError(f"{name} is one of {told}, not {getattr(self, name)!r}")
         if self.score not in _SCORES and (self.biases or self.ramp_epochs):
             raise InvalidArgumentError(f"{self.score} ranks matrices, at once: without biases and ramp_epochs")
         if self.pattern and (self.biases or self.ramp_epochs):
