@@ -282,7 +282,7 @@ def test_inputs_that_make_nothing_up_are_traced_by_rows_of_the_shards(tmp_path: 
     source(tmp_path / "shards" / "validation", 40)
     artifact, target = str(tmp_path / "lines.safetensors"), str(tmp_path / "lines.onnx")
     save_model(artifact, Model(NETWORK, {}, OwnInputs(INPUTS), TASK, Lines().eval(), {}, {}))
-    given = {"model_class": NETWORK, "inputs": INPUTS}
+    given: dict[str, Any] = {"model_class": NETWORK, "inputs": INPUTS}
     with pytest.raises(InvalidArgumentError, match="have no made_up"):
         export_onnx(artifact, target, **given)
     report = export_onnx(artifact, target, ExportOptions(shards=str(tmp_path / "shards")), **given)
