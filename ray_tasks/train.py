@@ -43,11 +43,14 @@ def train(options: TrainOptions) -> dict[str, Any]:
         if done:
             say("train", f"the teacher is trained already: {quality(done['validation'])} on validation")
             return done
+        before = plan.store.exists(plan.record)
         plan = replace(plan, curves=Curves(plan.store, run) if options.tensorboard else None)
         train_on_ray([plan], options.workers, options.gpus, EpochLines("train", plan.training.epochs))
         record = commit_training(plan)
     record_training(options, TEACHER, record["history"], run=run)
     say("train", f"teacher: {record['parameters']} parameters, {quality(record['validation'])} on validation")
+    if before:
+        say("train", "it takes the place of another: what was made of that one wants the later verbs again")
     return record
 
 

@@ -20,8 +20,9 @@ def inspect(artifact: Artifact, storage: Storage = None) -> None:
     parts = artifacts.inspect(artifact, storage_of(storage))
     rows = []
     for part in parts:
-        shape, counts = "x".join(map(str, part.shape)), (part.parameters, part.nonzero, part.bytes)
-        rows.append((part.name, shape, part.scheme, part.chain, *(f"{n:,}" for n in counts), f"{part.bits:.2f}"))
+        counts = [f"{n:,}" if part.is_tensor else "" for n in (part.parameters, part.nonzero)]
+        sizes = f"{part.bytes:,}", f"{part.bits:.2f}" if part.parameters else ""
+        rows.append((part.name, "x".join(map(str, part.shape)), part.scheme, part.chain, *counts, *sizes))
     tensors = [part for part in parts if part.is_tensor]
     totals = [sum(part.parameters for part in tensors), sum(part.nonzero for part in tensors)]
     totals += [sum(part.bytes for part in parts)]
