@@ -61,6 +61,6 @@ def _differences(there: Any, wanted: Any, name: str = "") -> Iterator[str]:
     if not isinstance(there, Mapping) or not isinstance(wanted, Mapping):
         yield f"{name} was {json.dumps(there)}, is {json.dumps(wanted)}"
         return
-    for key in {**there, **wanted}:
+    for key in {**wanted, **there}:  # in the recipe's order, networks first
         if there.get(key) != wanted.get(key):
             yield from _differences(there.get(key), wanted.get(key), f"{name}.{key}" if name else key)
