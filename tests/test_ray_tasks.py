@@ -291,7 +291,7 @@ def test_shards_without_the_label_are_named(lake: Path, recipe: str, tmp_path: P
 def test_steps_out_of_order_say_which_comes_first(shards: Path, recipe: str, ray_cluster: Any) -> None:
     for verb, kind, missing in (
         (score.score, ScoreOptions, "train"),
-        (distill.distill, DistillOptions, "score"),
+        (distill.distill, DistillOptions, "train"),
         (compress, CompressOptions, "distill"),
         (evaluate.evaluate, EvaluateOptions, "train"),
     ):
