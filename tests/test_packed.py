@@ -116,6 +116,8 @@ def test_what_cannot_be_packed_is_told_and_nothing_is_written(tmp_path: Path) ->
     save_file({"w": torch.ones(2, dtype=torch.complex64)}, source)
     with pytest.raises(InvalidArgumentError, match="tensor 'w': no artifact keeps complex64"):
         pack(str(source), str(target))
+    with pytest.raises(InvalidArgumentError, match="tensor 'w': no artifact keeps complex128"):
+        save_weights(str(target), {"w": torch.zeros(9, 9, dtype=torch.complex128) + torch.eye(9)})
     assert not target.exists()
     source.write_bytes(whole)
     pack(str(source), str(target))

@@ -77,7 +77,8 @@ def _chosen(tensors: Mapping[str, torch.Tensor], schemes: Mapping[str, Kept]) ->
         other = first.setdefault(place, name) if tensor.numel() else name
         kept = chosen.get(other)
         tied = Tied(other, kept) if kept is not None and not isinstance(kept, Tied) else None
-        chosen[name] = schemes.get(name) or tied or kept_whole(tensor)
+        with located(tensor=name):
+            chosen[name] = schemes.get(name) or tied or kept_whole(tensor)
     return chosen
 
 

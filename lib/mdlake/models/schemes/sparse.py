@@ -35,7 +35,7 @@ class Sparse:
         """None where zeros are too few to be worth it, or it is no matrix: a sixteenth, half of that in a sample."""
         if tensor.dim() < 2 or tensor.numel() < _FEWEST:
             return None
-        values = values_of(tensor)
+        dtype, values = name_of(tensor.dtype), values_of(tensor)
         bits = values.view(f"u{values.itemsize}")
         some = bits[:: len(bits) // _LOOKED_AT + 1]
         if np.count_nonzero(some << 1) * 2 * _SHARE > len(some) * (2 * _SHARE - 1):
@@ -44,7 +44,7 @@ class Sparse:
         count = kernel.take_out(bits, mask, found)
         if (len(bits) - count) * _SHARE < len(bits):
             return None
-        return cls(name_of(tensor.dtype), mask, found[:count].view(values.dtype), tuple(tensor.shape))
+        return cls(dtype, mask, found[:count].view(values.dtype), tuple(tensor.shape))
 
     @property
     def about(self) -> dict[str, Any]:
