@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save
 
 from mdlake.artifact import container
 from mdlake.artifact.layout import MAX_BYTES, REPAIR, lay_out_weights, open_parts, read_schemes
-from mdlake.errors import ConflictError, CorruptError, InvalidArgumentError, advised, located
-from mdlake.lake.store import Store, open_object
+from mdlake.errors import CorruptError, InvalidArgumentError, advised, located
+from mdlake.lake.store import Store, open_object, put_new
 from mdlake.models.schemes import Kept, Tied
 from mdlake.models.tensors import metadata_of
 
@@ -93,10 +93,5 @@ def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 def _create(target: str, data: bytes, storage: Mapping[str, str] | None) -> int:
     store, path = open_object(target, storage)
-    try:
-        store.put(path, data, create=True)
-    except ConflictError as error:
-        raise InvalidArgumentError(
-            "there is a file already; delete it or choose another target", file=store.url_of(path)
-        ) from error
+    put_new(store, path, data)
     return len(data)

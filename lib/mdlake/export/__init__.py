@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from mdlake.artifact import load_with_schemes
-from mdlake.errors import ConflictError, InvalidArgumentError, located
-from mdlake.lake.store import open_object
+from mdlake.errors import InvalidArgumentError, located
+from mdlake.lake.store import TAKEN, open_object, put_new
 from mdlake.lake.url import join_url
 from mdlake.models.batches import Source, ordered_batches, sample
 from mdlake.models.bundle import Model
@@ -37,7 +37,6 @@ _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _TRAIN = "train"
 _CALIBRATION_ROWS, _CALIBRATION_BATCHES = 512, 4
 _MADE_UP_ROWS = 64
-_TAKEN = "there is a file already; delete it or choose another target"
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def export_onnx(
         if (here := goal.local_path(name)) and here.is_dir():
             raise InvalidArgumentError("this is a folder; name a file")
         if goal.exists(name):
-            raise InvalidArgumentError(_TAKEN)
+            raise InvalidArgumentError(TAKEN)
     model, schemes = load_with_schemes(url, storage, model_class=model_class, inputs=inputs)
     if chosen.shards and isinstance(model.features, OwnInputs):
         model = replace(model, features=_shown(model, model.features, chosen, storage))
@@ -110,10 +109,7 @@ def export_onnx(
         proto, weights, activations = _converted(model, schemes, chosen, storage)
     data = proto.SerializeToString(deterministic=True)
     comparison = _compared(model, data, chosen, storage)
-    try:
-        goal.put(name, data, create=True)
-    except ConflictError as error:
-        raise InvalidArgumentError(_TAKEN, file=goal.url_of(name)) from error
+    put_new(goal, name, data)
     opset = next(opset.version for opset in proto.opset_import if opset.domain in ("", "ai.onnx"))
     return ExportReport(len(data), opset, model.features.names, weights, activations, comparison)
 

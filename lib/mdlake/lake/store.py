@@ -20,13 +20,14 @@ import obstore
 from obstore.exceptions import UnknownConfigurationKeyError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
-from mdlake.errors import InvalidArgumentError, StoreError
+from mdlake.errors import ConflictError, InvalidArgumentError, StoreError
 from mdlake.lake.faults import is_missing, translated
 from mdlake.lake.url import LOCAL, MEMORY, Location, parse_url
 
 _CLIENT_OPTIONS = frozenset(("allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url"))
 _RETRY: Any = {"max_retries": 10, "retry_timeout": timedelta(seconds=60)}
 _COPY_BYTES = 8 << 20
+TAKEN = "there is a file already; delete it or choose another target"
 _ANY = ("s3://any", "gs://any", "az://any")  # a store of each kind that has options of its own
 _GAP_BYTES = 256 << 10
 _REQUEST_BYTES = 64 << 20
@@ -172,6 +173,18 @@ def open_store(url: str | os.PathLike[str], options: Mapping[str, str] | None = 
     """The store at `url`. `options` have obstore's names (`access_key_id`, `endpoint`, ...); what is
     not given comes from the usual environment variables. Opening asks nothing of the store yet."""
     return Store(parse_url(url), options)
+
+
+def put_new(store: Store, path: str, data: bytes) -> None:
+    """Writes an object that a user named and that must not be there yet.
+
+    Raises:
+        InvalidArgumentError: it is.
+    """
+    try:
+        store.put(path, data, create=True)
+    except ConflictError as error:
+        raise InvalidArgumentError(TAKEN, file=store.url_of(path)) from error
 
 
 def open_object(url: str | os.PathLike[str], options: Mapping[str, str] | None = None) -> tuple[Store, str]:
